@@ -1,0 +1,83 @@
+package balancer
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Call is what one logical call carries through the rooms of the mesh. The
+// client face makes it once and puts it in the context; each attempt's pick
+// reads it and writes down whom it chose. Attempts of one call may run at the
+// same time (hedges), so a pick writes only atomics.
+type Call struct {
+	// Service and Method name the call: "payments", "/pay.Pay/Charge" or "GET /items".
+	Service, Method string
+	// Hash is the key of RingHash and Maglev; it counts only if HasHash is set.
+	Hash    uint64
+	HasHash bool
+
+	// Each pick takes the next place. Beyond the array the last place is overwritten:
+	// enough for any sane number of attempts.
+	tried    [4]atomic.Pointer[Node]
+	attempts atomic.Int32
+}
+
+// Attempts is how many picks the call has had.
+func (c *Call) Attempts() int { return int(c.attempts.Load()) }
+
+// Last is the node that the newest attempt went to, or nil before the first pick.
+func (c *Call) Last() *Node {
+	n := c.attempts.Load()
+	if n == 0 {
+		return nil
+	}
+	return c.tried[min(int(n), len(c.tried))-1].Load()
+}
+
+// Tried reports whether an attempt of the call already went to n.
+func (c *Call) Tried(n *Node) bool {
+	for i := range min(int(c.attempts.Load()), len(c.tried)) {
+		if c.tried[i].Load() == n {
+			return true
+		}
+	}
+	return false
+}
+
+// chose records a pick.
+func (c *Call) chose(n *Node) {
+	i := int(c.attempts.Add(1)) - 1
+	c.tried[min(i, len(c.tried)-1)].Store(n)
+}
+
+type callKey struct{}
+
+// WithCall puts a call into the context.
+func WithCall(ctx context.Context, c *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// CallFrom returns the context's call, or nil.
+func CallFrom(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+// HashString is the hash of a key for Call.Hash: FNV-1a with a final mix,
+// stable across processes and releases.
+func HashString(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return mix64(h)
+}
+
+// mix64 is the finalizer of splitmix64: each input bit changes half of the output.
+func mix64(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
