@@ -66,6 +66,8 @@ const MaxWeight = 65535
 type Endpoint struct {
 	// ID is the stable identity.
 	ID ID
+	// Service is the name of the service that the endpoint is an instance of.
+	Service string
 	// Addr is "host:port" to dial; IPv6 hosts are in brackets. The host may be a name.
 	Addr string
 	// Locality is where the instance runs.
@@ -93,7 +95,7 @@ func (e *Endpoint) Equal(o *Endpoint) bool {
 	if e == o {
 		return true
 	}
-	if e == nil || o == nil || e.ID != o.ID || e.Addr != o.Addr || e.Locality != o.Locality ||
+	if e == nil || o == nil || e.ID != o.ID || e.Service != o.Service || e.Addr != o.Addr || e.Locality != o.Locality ||
 		e.Weight != o.Weight || e.Health != o.Health || e.Protocol != o.Protocol || e.SPIFFEID != o.SPIFFEID ||
 		len(e.Tags) != len(o.Tags) || len(e.Metadata) != len(o.Metadata) {
 		return false
