@@ -1,0 +1,87 @@
+# One command checks everything: make test. It needs Go, gcc (for the race
+# detector) and the Go module proxy; no root, no Docker, nothing installed by hand.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+# A test binary that hangs is ended after this. It covers the first build of Consul
+# by the tests' rig, about 4 minutes on 2 cores.
+TIMEOUT  ?= 25m
+# Modules that users import add to everybody's build: the main module may require
+# so many directly. Raise the number in the change that needs it, with the reason.
+MAX_DIRECT_DEPS := 14
+
+# Modules beside the main one that hold packages of ours.
+NESTED := $(patsubst %/go.mod,%,$(wildcard benchmarks/go.mod))
+STATICCHECK := bin/staticcheck
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: lint build ## Everything that must pass: lint, build, all tests with -race.
+	@echo '== test: every package, race detector on, random order'
+	@echo '   (the first run also builds Consul for the tests that use a real one, some minutes)'
+	$(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...
+	@for m in $(NESTED); do echo "== test: $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
+
+.PHONY: build
+build: ## Build every package, the examples included.
+	@echo '== build'
+	$(GO) build ./...
+	@for m in $(NESTED); do echo "== build: $$m"; (cd $$m && $(GO) build ./...); done
+
+.PHONY: lint
+lint: deps $(STATICCHECK) ## gofmt, go vet, staticcheck, count of dependencies.
+	@echo '== lint: gofmt, go vet, staticcheck'
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted; run gofmt -w on:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	@for m in $(NESTED); do echo "== lint: $$m"; (cd $$m && $(GO) vet ./... && $(CURDIR)/$(STATICCHECK) ./...); done
+
+$(STATICCHECK): internal/tools/go.mod internal/tools/go.sum
+	@echo '== tools: build the staticcheck that internal/tools/go.mod pins'
+	cd internal/tools && $(GO) build -o $(CURDIR)/$@ honnef.co/go/tools/cmd/staticcheck
+	@touch $@
+
+.PHONY: deps
+deps: ## Compare the number of direct dependencies with its bound.
+	@direct=$$($(GO) list -mod=readonly -m -f '{{if not (or .Main .Indirect)}}{{.Path}}{{end}}' all | sed '/^$$/d'); \
+	n=$$(echo -n "$$direct" | grep -c ^ || true); \
+	echo "== deps: $$n direct dependencies, at most $(MAX_DIRECT_DEPS)"; \
+	if [ "$$n" -gt $(MAX_DIRECT_DEPS) ]; then \
+		echo "$$direct"; echo 'more than MAX_DIRECT_DEPS in the Makefile allows: drop one, or raise it and say why'; exit 1; \
+	fi
+
+.PHONY: tidy-check
+tidy-check: ## Fail if go.mod or go.sum is not tidy in a module.
+	@for m in . $(NESTED) internal/tools; do echo "== tidy: $$m"; (cd $$m && $(GO) mod tidy -diff); done
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s).
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | sort | while read -r f; do \
+		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$f"); do \
+			echo "== fuzz: $$name in $$(dirname "$$f"), $(FUZZTIME)"; \
+			(cd "$$(dirname "$$f")" && $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) .) </dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run the micro-benchmarks that match BENCH (all).
+	cd benchmarks && $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: cover
+cover: ## Print test coverage by package, and write bin/cover.html.
+	@mkdir -p bin
+	$(GO) test -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -func=bin/cover.out | tail -1
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+
+.PHONY: clean
+clean: ## Remove what the targets built here; caches stay.
+	rm -rf bin
