@@ -10,8 +10,12 @@ import (
 // reads it and writes down whom it chose. Attempts of one call may run at the
 // same time (hedges), so a pick writes only atomics.
 type Call struct {
-	// Service and Method name the call: "payments", "/pay.Pay/Charge" or "GET /items".
-	Service, Method string
+	// Service is the name that was called, for example "payments".
+	Service string
+	// Method is the full gRPC method, "/pay.Pay/Charge", or the HTTP method, "GET".
+	Method string
+	// Path is the HTTP path, "/items/7"; empty for gRPC.
+	Path string
 	// Hash is the key of RingHash and Maglev; it counts only if HasHash is set.
 	Hash    uint64
 	HasHash bool
@@ -50,17 +54,44 @@ func (c *Call) chose(n *Node) {
 	c.tried[min(i, len(c.tried)-1)].Store(n)
 }
 
-type callKey struct{}
+type (
+	callKey struct{}
+	hashKey struct{}
+)
 
-// WithCall puts a call into the context.
-func WithCall(ctx context.Context, c *Call) context.Context {
-	return context.WithValue(ctx, callKey{}, c)
+// callContext carries a call; one allocation for both.
+type callContext struct {
+	context.Context
+	call Call
+}
+
+func (c *callContext) Value(key any) any {
+	if key == (callKey{}) {
+		return &c.call
+	}
+	return c.Context.Value(key)
+}
+
+// NewCall begins a logical call: a context that carries it, and the call, to be
+// completed before the context is used. It takes the hash key of [WithHash].
+func NewCall(ctx context.Context, service, method string) (context.Context, *Call) {
+	c := &callContext{Context: ctx}
+	c.call.Service, c.call.Method = service, method
+	if h, ok := ctx.Value(hashKey{}).(uint64); ok {
+		c.call.Hash, c.call.HasHash = h, true
+	}
+	return c, &c.call
 }
 
 // CallFrom returns the context's call, or nil.
 func CallFrom(ctx context.Context) *Call {
 	c, _ := ctx.Value(callKey{}).(*Call)
 	return c
+}
+
+// WithHash sets the hash key of the calls made with the context.
+func WithHash(ctx context.Context, hash uint64) context.Context {
+	return context.WithValue(ctx, hashKey{}, hash)
 }
 
 // HashString is the hash of a key for Call.Hash: FNV-1a with a final mix,
