@@ -1,0 +1,79 @@
+package resilience
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrUnsent marks an error of an HTTP transport that made sure that no byte of
+// the request left the process. Test for it with errors.Is.
+var ErrUnsent = errors.New("resilience: the request was not sent")
+
+// FromHTTP classifies an HTTP attempt: resp if the endpoint answered, else err.
+// err may come with a resp when its body could not be read to the end.
+// callerEnded is as in [GRPCReply]; see [CallerEnded].
+//
+//   - 502, 503, 504 and broken connections: Retryable.
+//   - Other 5xx: Failure. 429: Throttled.
+//   - Everything else that was answered: Success.
+//   - The caller's own cancel or deadline: Neutral.
+//
+// RetryAfter is the header Retry-After of a 429 or 5xx, in seconds or as a date,
+// at most [MaxRetryAfter]; a value that cannot be read is ignored.
+func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
+	if err != nil {
+		return httpError(err, callerEnded)
+	}
+	if resp == nil {
+		return Outcome{Unsent: true}
+	}
+	var o Outcome
+	switch c := resp.StatusCode; {
+	case c == http.StatusTooManyRequests:
+		o.Class = Throttled
+	case c == http.StatusBadGateway, c == http.StatusServiceUnavailable, c == http.StatusGatewayTimeout:
+		o.Class = Retryable
+	case c >= 500:
+		o.Class = Failure
+	default:
+		return Outcome{Class: Success}
+	}
+	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
+	return o
+}
+
+func httpError(err error, callerEnded bool) Outcome {
+	o := Outcome{Class: Retryable, Unsent: unsent(err)}
+	if callerEnded || errors.Is(err, context.Canceled) {
+		o.Class = Neutral
+	}
+	return o
+}
+
+// unsent reports what net/http makes certain: a failed dial wrote nothing.
+func unsent(err error) bool {
+	if errors.Is(err, ErrUnsent) {
+		return true
+	}
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+func retryAfter(v string) time.Duration {
+	if v = strings.TrimSpace(v); v == "" {
+		return 0
+	}
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+		return boundWait(max(n, 0), time.Second)
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	return min(max(time.Until(at), 0), MaxRetryAfter)
+}
