@@ -81,7 +81,7 @@ func TestRulesFind(t *testing.T) {
 		{"no tests", tested, map[string]string{"mesh/a.go": "package mesh"}, "mesh/a.go:1: package mesh has no test file"},
 		{"program", tested, map[string]string{"examples/x/a.go": "package main"}, ""},
 
-		{"short package doc", packageDocs, map[string]string{"mesh/a.go": "// Package mesh.\npackage mesh"}, "mesh/a.go:2: the comment of package mesh has 1 lines"},
+		{"short package doc", packageDocs, map[string]string{"mesh/meshtest/a.go": "// Package meshtest.\npackage meshtest"}, "mesh/meshtest/a.go:2: the comment of package mesh/meshtest has 1 lines"},
 		{"no example", packageDocs, map[string]string{"mesh/a.go": "// A\n// B\n// C\npackage mesh", "mesh/a_test.go": "package mesh\nfunc Example() { f() }"}, "mesh/a.go:4: package mesh has no Example"},
 		{"example", packageDocs, map[string]string{"mesh/a.go": "// A\n// B\n// C\npackage mesh", "mesh/a_test.go": "package mesh\nfunc Example() {\nf()\n// Output: a\n}"}, ""},
 
