@@ -4,6 +4,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -25,6 +26,7 @@ type Hub[T any] struct {
 
 type entry[T any] struct {
 	cancel  context.CancelFunc
+	done    chan struct{} // closed when run has returned
 	readers int
 	timer   *time.Timer // runs while readers is 0
 	last    T
@@ -33,7 +35,8 @@ type entry[T any] struct {
 }
 
 // New makes a hub. run must publish until its ctx ends and then return; linger
-// is how long an upstream outlives its last reader.
+// is how long an upstream outlives its last reader. Without linger the last
+// reader's Watch waits until the upstream has ended.
 func New[T any](linger time.Duration, run func(ctx context.Context, key string, publish func(T))) *Hub[T] {
 	return &Hub[T]{run: run, linger: linger, keys: map[string]*entry[T]{}, closed: make(chan struct{})}
 }
@@ -92,6 +95,22 @@ func (h *Hub[T]) Close() {
 	h.wg.Wait()
 }
 
+// CloseWithin is Close that waits no longer than ctx. All is told to end even if
+// ctx has ended already.
+func (h *Hub[T]) CloseWithin(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.Close()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("resolver: close: a watch has not ended yet: %w", ctx.Err())
+	}
+}
+
 func (h *Hub[T]) acquire(key string) (*entry[T], error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,11 +122,12 @@ func (h *Hub[T]) acquire(key string) (*entry[T], error) {
 	e := h.keys[key]
 	if e == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		e = &entry[T]{cancel: cancel, changed: make(chan struct{})}
+		e = &entry[T]{cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 		h.keys[key] = e
 		h.wg.Add(1)
 		go func() {
 			defer h.wg.Done()
+			defer close(e.done)
 			h.run(ctx, key, func(v T) { h.publish(ctx, e, v) })
 		}()
 	}
@@ -123,11 +143,19 @@ func (h *Hub[T]) release(key string, e *entry[T]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e.readers--
-	if e.readers > 0 || h.keys[key] != e {
+	if e.readers > 0 {
 		return
 	}
 	if h.linger <= 0 {
-		h.dropLocked(key, e)
+		if h.keys[key] == e {
+			h.dropLocked(key, e)
+		}
+		h.mu.Unlock()
+		<-e.done
+		h.mu.Lock()
+		return
+	}
+	if h.keys[key] != e {
 		return
 	}
 	var t *time.Timer

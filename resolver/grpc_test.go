@@ -1,0 +1,90 @@
+package resolver_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/static"
+)
+
+func TestCallsThroughStockRoundRobin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var nw network
+		a, b := nw.serve(t, "10.0.0.1:9000"), nw.serve(t, "[2001:db8::1]:9000")
+		aws, gcp := static.New(static.Config{Name: "aws"}), static.New(static.Config{Name: "gcp"})
+		must(t, aws.Set("payments", resolver.Endpoint{Addr: "10.0.0.1:9000"}))
+		must(t, gcp.Set("payments", resolver.Endpoint{Addr: "[2001:db8:0::1]:9000"}))
+		m, err := resolver.Merge(resolver.Source{Name: "aws", Catalog: aws}, resolver.Source{Name: "gcp", Catalog: gcp})
+		must(t, err)
+		for _, target := range []string{"mesh:///payments", "mesh:payments"} {
+			cc := nw.dial(t, target, resolver.NewBuilder(m, resolver.BuilderConfig{}))
+			must(t, check(t.Context(), cc))
+			synctest.Wait() // the second address is connected
+			for range 10 {
+				must(t, check(t.Context(), cc))
+			}
+			if got := a.authority.Load(); got != "payments" {
+				t.Errorf("%s: authority %q, want payments", target, got)
+			}
+			must(t, cc.Close())
+		}
+		if a.calls.Load() < 8 || b.calls.Load() < 8 {
+			t.Errorf("calls %d and %d, want both about 11", a.calls.Load(), b.calls.Load())
+		}
+	})
+}
+
+func TestRPCErrorSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		setup func(t *testing.T, c *static.Catalog)
+		want  string
+	}{
+		{"known to be empty", func(*testing.T, *static.Catalog) {}, "no endpoints are in the catalog (known)"},
+		{"all critical", func(t *testing.T, c *static.Catalog) {
+			must(t, c.Set("payments", resolver.Endpoint{Addr: "10.0.0.1:9000", Health: resolver.Critical}))
+		}, "all 1 are critical"},
+		{"not known yet", func(t *testing.T, c *static.Catalog) { c.Lose(errBroken) }, "not known yet: the source is broken"},
+	}
+	for _, policy := range []string{"round_robin", "pick_first"} {
+		for _, tt := range tests {
+			t.Run(policy+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					var nw network
+					h := nw.serve(t, "10.0.0.1:9000")
+					cat := static.New(static.Config{})
+					tt.setup(t, cat)
+					cc := nw.dial(t, "mesh:///payments", resolver.NewBuilder(cat, resolver.BuilderConfig{}),
+						grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))
+					err := check(t.Context(), cc)
+					if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), tt.want) {
+						t.Fatalf("error %v, want Unavailable with %q", err, tt.want)
+					}
+					// A call that waits for ready goes through when the endpoint appears.
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					done := make(chan error, 1)
+					go func() { done <- check(ctx, cc, grpc.WaitForReady(true)) }()
+					time.Sleep(time.Second)
+					cat.Restore()
+					must(t, cat.Set("payments", resolver.Endpoint{Addr: "10.0.0.1:9000"}))
+					must(t, <-done)
+					if h.calls.Load() != 1 {
+						t.Errorf("%d calls, want 1", h.calls.Load())
+					}
+				})
+			})
+		}
+	}
+}
