@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // Call is what one logical call carries through the rooms of the mesh. The
@@ -19,6 +20,10 @@ type Call struct {
 	// Hash is the key of RingHash and Maglev; it counts only if HasHash is set.
 	Hash    uint64
 	HasHash bool
+	// Deadline is when the caller's own time for the whole call ends. Whoever gives
+	// an attempt less time sets it, so that the attempt's timeout counts against
+	// the endpoint. Zero: the deadline of the context is the caller's.
+	Deadline time.Time
 
 	// Each pick takes the next place. Beyond the array the last place is overwritten:
 	// enough for any sane number of attempts.

@@ -1,0 +1,99 @@
+package balancer
+
+import (
+	"sync/atomic"
+
+	grpcbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	grpcresolver "google.golang.org/grpc/resolver"
+)
+
+// generation is one configuration of a channel with its core.
+type generation struct {
+	lb       *lb
+	core     *Balancer
+	attached *Config // what it was made of: either this
+	text     string  // or this
+
+	in    atomic.Pointer[input]
+	nodes atomic.Int64 // endpoints in the newest snapshot
+	known atomic.Bool
+}
+
+func (g *generation) update(in *input) {
+	g.in.Store(in)
+	g.nodes.Store(int64(len(in.snapshot.Endpoints)))
+	g.known.Store(known(in.snapshot))
+	g.core.Update(in.snapshot)
+}
+
+// connectivity is the core's state in grpc's words.
+func (g *generation) connectivity() connectivity.State {
+	switch s, _ := g.core.State(); s {
+	case Ready:
+		return connectivity.Ready
+	case Connecting:
+		return connectivity.Connecting
+	case Failed:
+		return connectivity.TransientFailure
+	}
+	if g.known.Load() {
+		return connectivity.TransientFailure // known to have no endpoints
+	}
+	return connectivity.Connecting
+}
+
+// connect makes the SubConn of a node: one address, with the attributes that the
+// resolver gave it, so that credentials see whom they must expect.
+func (g *generation) connect(n *Node) Conn {
+	c := &subConn{g: g, node: n}
+	sc, err := g.lb.cc.NewSubConn(
+		[]grpcresolver.Address{g.in.Load().address(n.Endpoint())},
+		grpcbalancer.NewSubConnOptions{StateListener: c.onState})
+	if err != nil {
+		return c // the channel is closing: the node stays as it is, and nobody picks it
+	}
+	c.sc = sc
+	sc.Connect()
+	return c
+}
+
+// subConn is the Conn of a node.
+type subConn struct {
+	g      *generation
+	node   *Node
+	sc     grpcbalancer.SubConn // nil: none could be made
+	closed atomic.Bool
+	failed bool // only in onState
+}
+
+// Close lets calls in flight finish: Shutdown drains.
+func (c *subConn) Close() {
+	if !c.closed.Swap(true) && c.sc != nil {
+		c.sc.Shutdown()
+	}
+}
+
+// onState follows the SubConn; grpc serializes the calls. A failed node stays
+// failed through its next attempts until one is ready (gRFC A62): else a dead
+// endpoint would make the channel blink between failing and waiting.
+func (c *subConn) onState(s grpcbalancer.SubConnState) {
+	if c.closed.Load() {
+		return
+	}
+	switch s.ConnectivityState {
+	case connectivity.Ready:
+		c.failed = false
+		c.g.core.SetState(c.node, Ready, nil)
+	case connectivity.TransientFailure:
+		c.failed = true
+		c.g.core.SetState(c.node, Failed, s.ConnectionError)
+	case connectivity.Connecting, connectivity.Idle:
+		if !c.failed && c.node.State() != Connecting {
+			c.g.core.SetState(c.node, Connecting, nil)
+		}
+		if s.ConnectivityState == connectivity.Idle {
+			c.sc.Connect()
+		}
+	}
+}

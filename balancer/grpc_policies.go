@@ -1,0 +1,8 @@
+package balancer
+
+// namedPolicies are the policies that a service config can name.
+func namedPolicies() map[string]Policy {
+	return map[string]Policy{
+		"round_robin": RoundRobin{},
+	}
+}

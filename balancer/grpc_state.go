@@ -1,0 +1,67 @@
+package balancer
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/weft-mesh/weft/resolver"
+)
+
+// input is one state of the resolver: the snapshot, and the addresses as grpc
+// wants them back.
+type input struct {
+	snapshot *resolver.Snapshot
+	// endpoints are sorted by the identity of their endpoint. They may be fewer
+	// than those of the snapshot.
+	endpoints []grpcresolver.Endpoint
+	identity  func(grpcresolver.Endpoint) resolver.ID
+}
+
+// address is what to dial for ep.
+func (in *input) address(ep *resolver.Endpoint) grpcresolver.Address {
+	i, ok := slices.BinarySearchFunc(in.endpoints, ep.ID, func(e grpcresolver.Endpoint, id resolver.ID) int {
+		return in.identity(e).Compare(id)
+	})
+	if ok && len(in.endpoints[i].Addresses) > 0 {
+		return in.endpoints[i].Addresses[0]
+	}
+	return grpcresolver.Address{Addr: ep.Addr}
+}
+
+// readState takes our own snapshot from the state, or makes one of what any
+// other resolver gave.
+func readState(s grpcresolver.State) (*input, error) {
+	eps := s.Endpoints
+	if len(eps) == 0 {
+		for _, a := range s.Addresses {
+			eps = append(eps, grpcresolver.Endpoint{Addresses: []grpcresolver.Address{a}})
+		}
+	}
+	in := &input{identity: stockID}
+	for _, ep := range eps {
+		if len(ep.Addresses) > 0 {
+			in.endpoints = append(in.endpoints, ep)
+		}
+	}
+	if len(in.endpoints) == 0 {
+		return nil, errors.New("the resolver produced no address")
+	}
+	byID := func(a, b grpcresolver.Endpoint) int { return stockID(a).Compare(stockID(b)) }
+	slices.SortStableFunc(in.endpoints, byID)
+	in.endpoints = slices.CompactFunc(in.endpoints, func(a, b grpcresolver.Endpoint) bool { return stockID(a) == stockID(b) })
+	in.snapshot = &resolver.Snapshot{State: resolver.Known, AsOf: time.Now()}
+	for _, ep := range in.endpoints {
+		in.snapshot.Endpoints = append(in.snapshot.Endpoints, &resolver.Endpoint{
+			ID: stockID(ep), Addr: ep.Addresses[0].Addr, Weight: 1,
+		})
+	}
+	return in, nil
+}
+
+// stockID is the identity of an endpoint whose resolver knows only addresses.
+func stockID(ep grpcresolver.Endpoint) resolver.ID {
+	return resolver.ID{Source: "grpc", Instance: ep.Addresses[0].Addr}
+}
