@@ -8,9 +8,8 @@ SHELL := bash
 GO       ?= go
 FUZZTIME ?= 10s
 BENCH    ?= .
-# A test binary that hangs is ended after this. It covers the first build of Consul
-# by the tests' rig, about 4 minutes on 2 cores.
-TIMEOUT  ?= 25m
+# A test binary that hangs is ended after this, with the stacks of its goroutines.
+TIMEOUT  ?= 15m
 # Modules that users import add to everybody's build: the main module may require
 # so many directly. Raise the number in the change that needs it, with the reason.
 MAX_DIRECT_DEPS := 14
@@ -24,9 +23,8 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: lint build ## Everything that must pass: lint, build, all tests with -race.
+test: lint build consul ## Everything that must pass: lint, build, all tests with -race.
 	@echo '== test: every package, race detector on, random order'
-	@echo '   (the first run also builds Consul for the tests that use a real one, some minutes)'
 	$(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...
 	@for m in $(NESTED); do echo "== test: $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
 
@@ -35,6 +33,11 @@ build: ## Build every package, the examples included.
 	@echo '== build'
 	$(GO) build ./...
 	@for m in $(NESTED); do echo "== build: $$m"; (cd $$m && $(GO) build ./...); done
+
+.PHONY: consul
+consul: ## Build the Consul that tests and one example run, once; minutes the first time.
+	@echo '== consul: the real one that tests run, built from its Go module and cached'
+	@$(GO) run ./internal/consultest/consulpath
 
 .PHONY: lint
 lint: deps $(STATICCHECK) ## gofmt, go vet, staticcheck, count of dependencies.
