@@ -58,6 +58,7 @@ var begun = map[string]bool{
 	"resilience":            true,
 	"resolver":              true,
 	"resolver/internal/hub": true,
+	"resolver/static":       true,
 	"security":              true,
 }
 
