@@ -113,6 +113,7 @@ type grpcResolver struct {
 	cc            grpcresolver.ClientConn
 	service       string
 	serviceConfig *serviceconfig.ParseResult
+	accepted      bool // the policy has taken a state; only deliver uses it
 	cancel        context.CancelFunc
 	done          chan struct{}
 	closeOnce     sync.Once
@@ -143,7 +144,16 @@ func (r *grpcResolver) deliver(s *Snapshot, conv *conversion) {
 	if r.b.cfg.Decorate != nil {
 		r.b.cfg.Decorate(&state)
 	}
-	if err := r.cc.UpdateState(state); err != nil {
+	if len(state.Endpoints) == 0 && !r.accepted {
+		// Before a policy has seen anything, the error alone fails RPCs with its text.
+		r.cc.ReportError(noEndpoints(s))
+		if len(s.Endpoints) == 0 {
+			return
+		}
+	}
+	if err := r.cc.UpdateState(state); err == nil {
+		r.accepted = true
+	} else {
 		// The policy keeps what it had. A watch has nothing better to offer until
 		// the next change, so it only counts, and says why if there is nothing to use.
 		r.b.rejected.Add(1)

@@ -51,6 +51,10 @@ func TestRPCErrorSaysWhatIsMissing(t *testing.T) {
 		want  string
 	}{
 		{"known to be empty", func(*testing.T, *static.Catalog) {}, "no endpoints are in the catalog (known)"},
+		{"became empty", func(t *testing.T, c *static.Catalog) {
+			must(t, c.Set("payments", resolver.Endpoint{Addr: "10.0.0.9:9000"}))
+			go func() { time.Sleep(time.Second); c.Remove("payments") }()
+		}, "no endpoints are in the catalog (known)"},
 		{"all critical", func(t *testing.T, c *static.Catalog) {
 			must(t, c.Set("payments", resolver.Endpoint{Addr: "10.0.0.1:9000", Health: resolver.Critical}))
 		}, "all 1 are critical"},
@@ -67,6 +71,9 @@ func TestRPCErrorSaysWhatIsMissing(t *testing.T) {
 					tt.setup(t, cat)
 					cc := nw.dial(t, "mesh:///payments", resolver.NewBuilder(cat, resolver.BuilderConfig{}),
 						grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))
+					cc.Connect()
+					time.Sleep(2 * time.Second)
+					synctest.Wait()
 					err := check(t.Context(), cc)
 					if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), tt.want) {
 						t.Fatalf("error %v, want Unavailable with %q", err, tt.want)
@@ -86,5 +93,22 @@ func TestRPCErrorSaysWhatIsMissing(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A misspelled service is the error that users meet first: already the first
+// RPC of a channel must say so, every time.
+func TestFirstRPCToUnknownServiceNamesIt(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			var nw network
+			cc := nw.dial(t, "mesh:///paymnets", resolver.NewBuilder(static.New(static.Config{}), resolver.BuilderConfig{}))
+			err := check(t.Context(), cc)
+			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `service "paymnets": no endpoints are in the catalog`) {
+				t.Fatalf("error %v, want Unavailable naming the service", err)
+			}
+			must(t, cc.Close())
+		})
 	}
 }
