@@ -56,11 +56,12 @@ type Config struct {
 	Store *Store
 }
 
-// Transport is what a Balancer needs from the face that connects its nodes.
-type Transport struct {
+// Connector is what a Balancer needs from the face that connects its nodes.
+type Connector struct {
 	// Connect is called when a node joins the set to be connected. The face
 	// reports progress with Balancer.SetState. It must not block or call the Balancer
-	// before it returns.
+	// before it returns. The node's state is read after it returned: a face whose
+	// nodes need no connection to be picked makes them Ready here.
 	Connect func(*Node) Conn
 	// Published is called after a new picker took effect, so that waiting picks
 	// can be repeated. It is called without a lock held, and not concurrently.
@@ -72,12 +73,13 @@ type Transport struct {
 // Close may block briefly on a mutex; Pick never does.
 type Balancer struct {
 	cfg   Config
-	tr    Transport
+	tr    Connector
 	table atomic.Pointer[table]
 
-	mu    sync.Mutex
-	nodes map[resolver.ID]*Node
-	err   error // the newest connection error
+	mu     sync.Mutex
+	closed bool
+	nodes  map[resolver.ID]*Node
+	err    error // the newest connection error
 }
 
 // table is what picks read; immutable.
@@ -88,7 +90,7 @@ type table struct {
 }
 
 // New makes a Balancer. It does no I/O and starts nothing.
-func New(cfg Config, tr Transport) (*Balancer, error) {
+func New(cfg Config, tr Connector) (*Balancer, error) {
 	if cfg.Policy == nil {
 		cfg.Policy = RoundRobin{}
 	}
@@ -101,13 +103,25 @@ func New(cfg Config, tr Transport) (*Balancer, error) {
 }
 
 // Update takes a new snapshot. Nodes whose endpoint is unchanged keep their
-// connection and state.
+// connection and state. An endpoint whose address or expected SPIFFE ID changed
+// gets a new node with the Load of the old one. After Close, Update and SetState
+// do nothing.
 func (b *Balancer) Update(s *resolver.Snapshot) {
 	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return
+	}
+	var gone []*Node
 	seen := map[resolver.ID]bool{}
 	for _, ep := range s.Endpoints {
 		seen[ep.ID] = true
 		n := b.nodes[ep.ID]
+		if old := n; n != nil && (n.Endpoint().Addr != ep.Addr || n.Endpoint().SPIFFEID != ep.SPIFFEID) {
+			n = nil
+			gone = append(gone, old)
+			defer b.cfg.Store.release(ep.ID)
+		}
 		if n == nil {
 			n = &Node{ID: ep.ID, load: b.cfg.Store.acquire(ep.ID)}
 			n.endpoint.Store(ep)
@@ -116,7 +130,6 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 		}
 		n.endpoint.Store(ep)
 	}
-	var gone []*Node
 	for id, n := range b.nodes {
 		if !seen[id] {
 			gone = append(gone, n)
@@ -135,6 +148,10 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 // SetState reports the state of a node's connection; err is why it is Failed.
 func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return
+	}
 	n.state.Store(uint32(s))
 	if s == Failed && err != nil {
 		b.err = err
@@ -184,6 +201,7 @@ func (b *Balancer) State() (ConnState, error) {
 // started. It is idempotent.
 func (b *Balancer) Close() {
 	b.mu.Lock()
+	b.closed = true
 	nodes := b.nodes
 	b.nodes = map[resolver.ID]*Node{}
 	b.publishLocked(false)

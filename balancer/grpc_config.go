@@ -90,7 +90,7 @@ func parseConfig(text []byte) (Config, error) {
 		cfg.Policy = p
 	}
 	// New refuses values that are out of range and starts nothing.
-	if _, err := New(cfg, Transport{Connect: func(*Node) Conn { return noConn{} }}); err != nil {
+	if _, err := New(cfg, Connector{Connect: func(*Node) Conn { return noConn{} }}); err != nil {
 		return Config{}, err
 	}
 	return cfg, nil

@@ -73,7 +73,7 @@ func (l *lb) generation(ccs grpcbalancer.ClientConnState) (*generation, error) {
 	if last != nil && last.attached == g.attached && last.text == g.text {
 		return last, nil
 	}
-	core, err := New(cfg, Transport{Connect: g.connect, Published: func() { l.published(g) }})
+	core, err := New(cfg, Connector{Connect: g.connect, Published: func() { l.published(g) }})
 	if err != nil {
 		return nil, err
 	}
