@@ -13,29 +13,47 @@ var saysZero = regexp.MustCompile(`(?i)(\b(zero|nil|empty|default|defaults|negat
 // configComments: a reader of a Config or Policy learns from each field's comment
 // what leaving it out means. One comment may serve a run of fields that it names.
 func configComments(t *tree) (found []string) {
+	eachField(t, func(f *file, typ string, id *ast.Ident, comment string) {
+		config := strings.HasSuffix(typ, "Config") || strings.HasSuffix(typ, "Policy")
+		if config && !saysZero.MatchString(comment) {
+			found = append(found, f.at(id.Pos(), "%s.%s: say in its comment what zero, nil or empty means", typ, id.Name))
+		}
+	})
+	return found
+}
+
+// fieldComments: each exported field of an exported struct has a comment, its own
+// or one above that names it.
+func fieldComments(t *tree) (found []string) {
+	eachField(t, func(f *file, typ string, id *ast.Ident, comment string) {
+		if comment == "" {
+			found = append(found, f.at(id.Pos(), "%s.%s has no comment: say what it is, and its unit", typ, id.Name))
+		}
+	})
+	return found
+}
+
+// eachField visits the exported fields of exported structs of public packages.
+func eachField(t *tree, visit func(f *file, typ string, id *ast.Ident, comment string)) {
 	for _, f := range t.files {
 		if !f.ours() || f.test() || !f.public() {
 			continue
 		}
 		eachType(f, func(spec *ast.TypeSpec) {
-			name := spec.Name.Name
 			st, ok := spec.Type.(*ast.StructType)
-			if !ok || !spec.Name.IsExported() || !strings.HasSuffix(name, "Config") && !strings.HasSuffix(name, "Policy") {
+			if !ok || !spec.Name.IsExported() {
 				return
 			}
 			above := ""
 			for _, field := range st.Fields.List {
 				text := field.Doc.Text() + field.Comment.Text()
 				for _, id := range fieldNames(field) {
-					if !id.IsExported() {
-						continue
-					}
 					said := text
-					if said == "" && regexp.MustCompile(`\b`+id.Name+`\b`).MatchString(above) {
+					if said == "" && strings.Contains(above, id.Name) {
 						said = above
 					}
-					if !saysZero.MatchString(said) {
-						found = append(found, f.at(id.Pos(), "%s.%s: say in its comment what zero, nil or empty means", name, id.Name))
+					if id.IsExported() {
+						visit(f, spec.Name.Name, id, said)
 					}
 				}
 				if text != "" {
@@ -44,7 +62,6 @@ func configComments(t *tree) (found []string) {
 			}
 		})
 	}
-	return found
 }
 
 func fieldNames(field *ast.Field) []*ast.Ident {

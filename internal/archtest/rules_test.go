@@ -10,11 +10,15 @@ var rules = []rule{
 	{"dependency direction", direction},
 	{"cores know no transport", cores},
 	{"configuration says what zero means", configComments},
+	{"every exported field has a comment", fieldComments},
 	{"small interfaces", smallInterfaces},
 	{"every exported name has a comment", undocumented},
 	{"file size", fileSize},
 	{"no init", noInit},
 	{"no sleeping tests", noSleep},
+	{"no skipped tests", noSkip},
+	{"only the caller's logger", ownLogger},
+	{"no shared state", noGlobals},
 	{"goroutine leak checks", leakCheck},
 	{"tested", tested},
 	{"package docs and examples", packageDocs},
@@ -53,6 +57,9 @@ func TestRulesFind(t *testing.T) {
 		{"config embeds", configComments, map[string]string{"mesh/a.go": "package mesh\ntype Config struct {\n*Other\n}"}, "mesh/a.go:3: Config.Other"},
 		{"policy interface", configComments, map[string]string{"mesh/a.go": "package mesh\ntype Policy interface{ A() }"}, ""},
 
+		{"bare field", fieldComments, map[string]string{"mesh/a.go": "package mesh\ntype T struct {\nA int // A is one.\nB int\n}"}, "mesh/a.go:4: T.B has no comment"},
+		{"shared comment", fieldComments, map[string]string{"mesh/a.go": "package mesh\ntype T struct {\n// A and B are one.\nA int\nB int\nc int\n}"}, ""},
+
 		{"wide interface", smallInterfaces, map[string]string{"mesh/a.go": "package mesh\ntype X interface{ A(); B(); C() }"}, "mesh/a.go:2: X has 3 methods"},
 		{"wide by embedding", smallInterfaces, map[string]string{"mesh/a.go": "package mesh\nimport \"io\"\ntype X interface{ y; io.Reader }\ntype y interface{ A(); B() }"}, "mesh/a.go:3: X has 3 methods"},
 		{"wide but unexported", smallInterfaces, map[string]string{"mesh/a.go": "package mesh\ntype x interface{ A(); B(); C() }"}, ""},
@@ -74,6 +81,16 @@ func TestRulesFind(t *testing.T) {
 
 		{"sleep", noSleep, map[string]string{"mesh/a_test.go": "package mesh\nimport \"time\"\nfunc f() { time.Sleep(1) }"}, "mesh/a_test.go:3: time.Sleep"},
 		{"sleep in a bubble", noSleep, map[string]string{"mesh/a_test.go": "package mesh\nimport (\n\"time\"\n_ \"testing/synctest\"\n)\nfunc f() { time.Sleep(1) }"}, ""},
+
+		{"skip", noSkip, map[string]string{"mesh/a_test.go": "package mesh\nfunc f() { t.Skip() }"}, "mesh/a_test.go:2: t.Skip"},
+		{"log", ownLogger, map[string]string{"mesh/a.go": "package mesh\nimport \"log\""}, "mesh/a.go:2: package log"},
+		{"print", ownLogger, map[string]string{"mesh/a.go": "package mesh\nfunc f() { fmt.Println() }"}, "mesh/a.go:2: fmt.Println"},
+		{"print in a program", ownLogger, map[string]string{"examples/a/a.go": "package main\nfunc f() { fmt.Println() }"}, ""},
+		{"default logger", ownLogger, map[string]string{"mesh/a.go": "package mesh\nvar l = slog.Default()"}, "mesh/a.go:2: slog.Default"},
+		{"given logger", ownLogger, map[string]string{"mesh/a.go": "package mesh\nfunc f() { logger.Info() }"}, ""},
+		{"global mutex", noGlobals, map[string]string{"mesh/a.go": "package mesh\nvar mu sync.Mutex"}, "mesh/a.go:2: package-level variable mu"},
+		{"global pointer", noGlobals, map[string]string{"mesh/a.go": "package mesh\nvar p = &atomic.Pointer[int]{}"}, "mesh/a.go:2: package-level variable p"},
+		{"late constant", noGlobals, map[string]string{"mesh/a.go": "package mesh\nvar p = sync.OnceValue(f)\nvar q = 1"}, ""},
 
 		{"goroutine", leakCheck, map[string]string{"mesh/a.go": "package mesh\nfunc f() { go f() }", "mesh/a_test.go": "package mesh"}, "mesh/a.go:2: a goroutine starts here"},
 		{"goroutine checked", leakCheck, map[string]string{"mesh/a.go": "package mesh\nfunc f() { go f() }", "mesh/a_test.go": "package mesh\nfunc TestMain(m *testing.M) { goleak.VerifyTestMain(m) }"}, ""},
