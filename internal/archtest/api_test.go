@@ -13,47 +13,57 @@ var saysZero = regexp.MustCompile(`(?i)(\b(zero|nil|empty|default|defaults|negat
 // configComments: a reader of a Config or Policy learns from each field's comment
 // what leaving it out means. One comment may serve a run of fields that it names.
 func configComments(t *tree) (found []string) {
-	eachField(t, func(f *file, typ string, id *ast.Ident, comment string) {
-		config := strings.HasSuffix(typ, "Config") || strings.HasSuffix(typ, "Policy")
-		if config && !saysZero.MatchString(comment) {
-			found = append(found, f.at(id.Pos(), "%s.%s: say in its comment what zero, nil or empty means", typ, id.Name))
+	eachField(t, func(f *file, v field) {
+		config := strings.HasSuffix(v.typ, "Config") || strings.HasSuffix(v.typ, "Policy")
+		if config && !saysZero.MatchString(v.comment) {
+			found = append(found, f.at(v.id.Pos(), "%s.%s: say in its comment what zero, nil or empty means", v.typ, v.id.Name))
 		}
 	})
 	return found
 }
 
-// fieldComments: each exported field of an exported struct has a comment, its own
-// or one above that names it.
+// fieldComments: each exported field of an exported struct has a comment: its own,
+// or one above or of the type that names it. An embedded type has its own.
 func fieldComments(t *tree) (found []string) {
-	eachField(t, func(f *file, typ string, id *ast.Ident, comment string) {
-		if comment == "" {
-			found = append(found, f.at(id.Pos(), "%s.%s has no comment: say what it is, and its unit", typ, id.Name))
+	eachField(t, func(f *file, v field) {
+		if v.comment == "" && !v.embedded {
+			found = append(found, f.at(v.id.Pos(), "%s.%s has no comment: say what it is, and its unit", v.typ, v.id.Name))
 		}
 	})
 	return found
+}
+
+// field is an exported field of an exported struct.
+type field struct {
+	typ      string
+	id       *ast.Ident
+	comment  string // its own, or the one above that names it
+	embedded bool
 }
 
 // eachField visits the exported fields of exported structs of public packages.
-func eachField(t *tree, visit func(f *file, typ string, id *ast.Ident, comment string)) {
+func eachField(t *tree, visit func(*file, field)) {
 	for _, f := range t.files {
 		if !f.ours() || f.test() || !f.public() {
 			continue
 		}
-		eachType(f, func(spec *ast.TypeSpec) {
+		eachType(f, func(spec *ast.TypeSpec, typeDoc string) {
 			st, ok := spec.Type.(*ast.StructType)
 			if !ok || !spec.Name.IsExported() {
 				return
 			}
 			above := ""
-			for _, field := range st.Fields.List {
-				text := field.Doc.Text() + field.Comment.Text()
-				for _, id := range fieldNames(field) {
-					said := text
-					if said == "" && strings.Contains(above, id.Name) {
-						said = above
+			for _, part := range st.Fields.List {
+				text := part.Doc.Text() + part.Comment.Text()
+				for _, id := range fieldNames(part) {
+					v := field{spec.Name.Name, id, text, len(part.Names) == 0}
+					for _, shared := range []string{typeDoc, above} {
+						if text == "" && names(shared, id.Name) {
+							v.comment += shared
+						}
 					}
 					if id.IsExported() {
-						visit(f, spec.Name.Name, id, said)
+						visit(f, v)
 					}
 				}
 				if text != "" {
@@ -64,11 +74,17 @@ func eachField(t *tree, visit func(f *file, typ string, id *ast.Ident, comment s
 	}
 }
 
-func fieldNames(field *ast.Field) []*ast.Ident {
-	if len(field.Names) > 0 {
-		return field.Names
+// names reports whether a comment speaks of a field: "trust domain" of TrustDomain.
+func names(comment, name string) bool {
+	squash := func(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), "")) }
+	return strings.Contains(squash(comment), squash(name))
+}
+
+func fieldNames(part *ast.Field) []*ast.Ident {
+	if len(part.Names) > 0 {
+		return part.Names
 	}
-	typ := field.Type
+	typ := part.Type
 	if star, ok := typ.(*ast.StarExpr); ok {
 		typ = star.X
 	}
@@ -91,7 +107,7 @@ func smallInterfaces(t *tree) (found []string) {
 	for dir, files := range t.packages() {
 		local := map[string]*ast.InterfaceType{}
 		for _, f := range files {
-			eachType(f, func(spec *ast.TypeSpec) {
+			eachType(f, func(spec *ast.TypeSpec, _ string) {
 				if it, ok := spec.Type.(*ast.InterfaceType); ok {
 					local[spec.Name.Name] = it
 				}
@@ -101,7 +117,7 @@ func smallInterfaces(t *tree) (found []string) {
 			if f.test() || !f.public() {
 				continue
 			}
-			eachType(f, func(spec *ast.TypeSpec) {
+			eachType(f, func(spec *ast.TypeSpec, _ string) {
 				it, ok := spec.Type.(*ast.InterfaceType)
 				if _, excused := wideInterfaces[dir+"."+spec.Name.Name]; !ok || !spec.Name.IsExported() || excused {
 					return
@@ -194,11 +210,12 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	return exported
 }
 
-func eachType(f *file, visit func(*ast.TypeSpec)) {
+func eachType(f *file, visit func(spec *ast.TypeSpec, doc string)) {
 	for _, decl := range f.ast.Decls {
 		if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.TYPE {
 			for _, s := range d.Specs {
-				visit(s.(*ast.TypeSpec))
+				spec := s.(*ast.TypeSpec)
+				visit(spec, d.Doc.Text()+spec.Doc.Text())
 			}
 		}
 	}
