@@ -32,4 +32,3 @@ func set(t testing.TB, cat *static.Catalog, service string, addrs ...string) {
 		t.Fatal(err)
 	}
 }
-
