@@ -34,6 +34,9 @@ func (in *input) address(ep *resolver.Endpoint) grpcresolver.Address {
 // readState takes our own snapshot from the state, or makes one of what any
 // other resolver gave.
 func readState(s grpcresolver.State) (*input, error) {
+	if snap := resolver.SnapshotOf(s); snap != nil {
+		return &input{snapshot: snap, endpoints: s.Endpoints, identity: meshID}, nil
+	}
 	eps := s.Endpoints
 	if len(eps) == 0 {
 		for _, a := range s.Addresses {
@@ -59,6 +62,14 @@ func readState(s grpcresolver.State) (*input, error) {
 		})
 	}
 	return in, nil
+}
+
+// meshID is the identity of an endpoint of a resolver.Builder.
+func meshID(ep grpcresolver.Endpoint) resolver.ID {
+	if e := resolver.EndpointOf(ep); e != nil {
+		return e.ID
+	}
+	return resolver.ID{}
 }
 
 // stockID is the identity of an endpoint whose resolver knows only addresses.

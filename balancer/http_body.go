@@ -1,0 +1,139 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weft-mesh/weft/resilience"
+)
+
+// heldBody keeps a request's body open while it may be needed for another
+// endpoint: net/http closes a body also when there was nobody to send it to.
+// The nil heldBody is a request without a body.
+type heldBody struct {
+	body io.ReadCloser
+	read atomic.Bool
+
+	mu        sync.Mutex
+	wantClose bool // net/http closed it before it read
+	passOn    bool // no further attempt will be made
+}
+
+func holdBody(req *http.Request) *heldBody {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil
+	}
+	return &heldBody{body: req.Body}
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.body.Read(p)
+}
+
+func (b *heldBody) Close() error {
+	b.mu.Lock()
+	b.wantClose = true
+	held := !b.passOn && !b.read.Load()
+	b.mu.Unlock()
+	if held {
+		return nil
+	}
+	return b.body.Close()
+}
+
+// touched reports whether an attempt may have consumed some of it.
+func (b *heldBody) touched() bool { return b != nil && b.read.Load() }
+
+// release lets Close through, also one that was held back.
+func (b *heldBody) release() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	b.passOn = true
+	late := b.wantClose && !b.read.Load()
+	b.mu.Unlock()
+	if late {
+		_ = b.body.Close()
+	}
+}
+
+// drop closes the body unless net/http has it.
+func (b *heldBody) drop() {
+	if b != nil && !b.read.Load() {
+		_ = b.Close() // released by roundTrip's end
+	}
+}
+
+// sent is an attempt that was answered; it ends with the response's body.
+type sent struct {
+	s       *service
+	p       *pool
+	n       *Node
+	start   int64
+	ctx     context.Context
+	call    *Call
+	outcome resilience.Outcome
+	ended   atomic.Bool
+}
+
+// end is called with what the body ended with; only the first time counts.
+func (a *sent) end(err error) {
+	if a.ended.Swap(true) {
+		return
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		a.outcome = resilience.FromHTTP(nil, err, resilience.CallerEnded(a.ctx, a.call.Deadline))
+	}
+	a.n.Done(a.start, a.outcome)
+	a.p.leave()
+	a.s.leave()
+}
+
+// onBodyEnd makes a end with the body of resp.
+func onBodyEnd(resp *http.Response, a *sent) {
+	a.outcome = resilience.FromHTTP(resp, nil, false)
+	if resp.Body == nil || resp.Body == http.NoBody {
+		a.end(nil)
+		return
+	}
+	b := endingBody{ReadCloser: resp.Body, a: a}
+	if w, ok := resp.Body.(io.Writer); ok { // 101 Switching Protocols
+		resp.Body = &endingConn{endingBody: b, Writer: w}
+		return
+	}
+	resp.Body = &b
+}
+
+type endingBody struct {
+	io.ReadCloser
+	a *sent
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.a.end(err)
+	}
+	return n, err
+}
+
+func (b *endingBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.a.end(nil)
+	return err
+}
+
+// endingConn is the body of a switched connection: its end of reading is not the
+// end of writing, so only Close ends the attempt.
+type endingConn struct {
+	endingBody
+	io.Writer
+}
+
+func (c *endingConn) Read(p []byte) (int, error) { return c.ReadCloser.Read(p) }

@@ -1,0 +1,148 @@
+package balancer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-mesh/weft/resilience"
+	"github.com/weft-mesh/weft/resolver"
+)
+
+// dial opens a connection to the endpoint, verified if it is TLS. All its errors
+// are resilience.ErrUnsent.
+func (p *pool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	c, err := p.connect(ctx)
+	if err == nil {
+		return c, nil
+	}
+	err = fmt.Errorf("%w: %w", resilience.ErrUnsent, err)
+	if ctx.Err() == nil { // else the request ended, which says nothing about the endpoint
+		p.fail(err)
+	}
+	return nil, err
+}
+
+func (p *pool) connect(ctx context.Context) (net.Conn, error) {
+	cfg := &p.s.t.cfg
+	ep := p.node.Endpoint()
+	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)() // the node left: nobody waits for this connection
+	raw, err := cfg.DialContext(ctx, "tcp", ep.Addr)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.track(raw)
+	if err != nil || cfg.Plaintext {
+		return c, err
+	}
+	tc, err := handshake(ctx, c, cfg.TLS, ep)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+func handshake(ctx context.Context, c net.Conn, config func(*resolver.Endpoint) (*tls.Config, error), ep *resolver.Endpoint) (*tls.Conn, error) {
+	tcfg, err := config(ep)
+	if err != nil {
+		return nil, err
+	}
+	if tcfg == nil {
+		return nil, errors.New("no TLS configuration for the endpoint")
+	}
+	tcfg = tcfg.Clone()
+	h2only := ep.Protocol == "http2" || ep.Protocol == "grpc"
+	if tcfg.NextProtos = []string{"h2", "http/1.1"}; h2only {
+		tcfg.NextProtos = []string{"h2"}
+	}
+	tc := tls.Client(c, tcfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if got := tc.ConnectionState().NegotiatedProtocol; h2only && got != "h2" {
+		return nil, fmt.Errorf("the endpoint is announced as %q, but its server does not speak HTTP/2 (ALPN %q)", ep.Protocol, got)
+	}
+	return tc, nil
+}
+
+// fail takes the node out and probes until it can be reached again.
+func (p *pool) fail(err error) {
+	p.mu.Lock()
+	start := !p.probing && !p.dead
+	if start {
+		p.probing = true
+		p.s.t.wg.Go(p.probe) // under the lock: not after abort, and so not after Close began to wait
+	}
+	p.mu.Unlock()
+	if start {
+		p.s.lb.SetState(p.node, Failed, err)
+	}
+}
+
+// probe tries to connect after 100 ms, growing by 1.6 up to 10 s, with jitter of 20 %.
+func (p *pool) probe() {
+	wait := 100 * time.Millisecond
+	for {
+		jittered := time.Duration(float64(wait) * (0.8 + 0.4*rand.Float64()))
+		t := time.NewTimer(jittered)
+		select {
+		case <-t.C:
+		case <-p.ctx.Done():
+			t.Stop()
+			return
+		}
+		c, err := p.connect(p.ctx)
+		if err == nil {
+			_ = c.Close()
+			p.mu.Lock()
+			p.probing = false
+			p.mu.Unlock()
+			p.s.lb.SetState(p.node, Ready, nil)
+			return
+		}
+		if p.ctx.Err() != nil {
+			return
+		}
+		p.s.lb.SetState(p.node, Failed, err)
+		wait = min(wait*8/5, 10*time.Second)
+	}
+}
+
+// trackedConn is a connection that its pool can close.
+type trackedConn struct {
+	net.Conn
+	p      *pool
+	closed atomic.Bool
+}
+
+func (p *pool) track(raw net.Conn) (net.Conn, error) {
+	c := &trackedConn{Conn: raw, p: p}
+	p.mu.Lock()
+	dead := p.dead
+	if !dead {
+		p.conns[c] = struct{}{}
+	}
+	p.mu.Unlock()
+	if dead {
+		_ = raw.Close()
+		return nil, errors.New("the endpoint left meanwhile")
+	}
+	return c, nil
+}
+
+func (c *trackedConn) Close() error {
+	if !c.closed.Swap(true) {
+		c.p.mu.Lock()
+		delete(c.p.conns, c)
+		c.p.mu.Unlock()
+	}
+	return c.Conn.Close()
+}

@@ -1,0 +1,126 @@
+package balancer
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// HTTP/2 pings find a peer that is gone in at most pingAfter + pingTimeout.
+const (
+	pingAfter   = 10 * time.Second
+	pingTimeout = 4 * time.Second
+)
+
+// poolHost stands for the endpoint in URLs that its own http.Transport sees.
+const poolHost = "endpoint.weft.invalid"
+
+// pool is the Conn of a node: an http.Transport of its own.
+//
+// The node is ready before the first connection, which a request makes. When a
+// connection cannot be made the node is failed, and a probe brings it back: an
+// endpoint that refuses looks idle, and must not draw traffic to itself.
+type pool struct {
+	s    *service
+	node *Node
+	gate gate
+	rt   *http.Transport
+
+	ctx    context.Context // ends when the node left and nobody uses the pool
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	dead    bool
+	probing bool
+	conns   map[*trackedConn]struct{}
+}
+
+func (s *service) connect(n *Node) Conn {
+	p := &pool{s: s, node: n, conns: map[*trackedConn]struct{}{}}
+	p.ctx, p.cancel = context.WithCancel(s.ctx)
+	p.rt = p.newTransport(n.Endpoint().Protocol)
+	s.mu.Lock()
+	s.pools[p] = struct{}{}
+	s.mu.Unlock()
+	n.state.Store(uint32(Ready))
+	return p
+}
+
+func (p *pool) newTransport(protocol string) *http.Transport {
+	cfg := &p.s.t.cfg
+	protos := new(http.Protocols)
+	h2only := protocol == "http2" || protocol == "grpc"
+	protos.SetHTTP1(!h2only)
+	if cfg.Plaintext {
+		protos.SetUnencryptedHTTP2(h2only)
+	} else {
+		protos.SetHTTP2(true)
+	}
+	return &http.Transport{
+		Protocols:              protos,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		DialContext:            p.dial,
+		DialTLSContext:         p.dial,
+		DisableCompression:     true, // the caller's choice, not ours
+		MaxIdleConns:           0,
+		MaxIdleConnsPerHost:    cfg.MaxIdleConnsPerEndpoint,
+		MaxConnsPerHost:        cfg.MaxConnsPerEndpoint,
+		IdleConnTimeout:        cfg.IdleConnTimeout,
+		ResponseHeaderTimeout:  cfg.ResponseHeaderTimeout,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: cfg.MaxResponseHeaderBytes,
+	}
+}
+
+// roundTrip sends req over the pool. The caller is inside the gate.
+func (p *pool) roundTrip(req *http.Request, body *heldBody) (*http.Response, error) {
+	r := *req
+	u := *req.URL
+	if r.Host == "" {
+		r.Host = u.Host
+	}
+	u.Host = poolHost
+	u.Scheme = "https"
+	if p.s.t.cfg.Plaintext {
+		u.Scheme = "http"
+	}
+	r.URL = &u
+	if body != nil {
+		r.Body = body
+	}
+	return p.rt.RoundTrip(&r)
+}
+
+// Close retires the pool: nobody gets in any more, and the last one out closes it.
+func (p *pool) Close() {
+	if p.gate.retire() {
+		p.abort()
+	}
+}
+
+func (p *pool) leave() {
+	if p.gate.leave() {
+		p.abort()
+	}
+}
+
+func (p *pool) closeIdle() { p.rt.CloseIdleConnections() }
+
+// abort closes all connections and ends the probe.
+func (p *pool) abort() {
+	p.cancel()
+	p.rt.CloseIdleConnections()
+	p.mu.Lock()
+	p.dead = true
+	conns := slices.Collect(maps.Keys(p.conns))
+	p.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	p.s.mu.Lock()
+	delete(p.s.pools, p)
+	p.s.mu.Unlock()
+}
