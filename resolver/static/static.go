@@ -143,6 +143,7 @@ func (c *Catalog) restoreLocked() {
 	c.lost, c.lostAt = nil, time.Time{}
 	for name, e := range c.services {
 		c.publishLocked(name, e)
+		c.forgetLocked(name, e)
 	}
 }
 
