@@ -87,6 +87,7 @@ type table struct {
 	picker Picker
 	known  bool // the catalog has answered
 	nodes  int
+	err    error // why no endpoint can be reached
 }
 
 // New makes a Balancer. It does no I/O and starts nothing.
@@ -176,6 +177,9 @@ func (b *Balancer) Pick(c *Call) (*Node, error) {
 	if t.known && t.nodes == 0 {
 		return nil, ErrNoEndpoint
 	}
+	if t.err != nil {
+		return nil, t.err
+	}
 	return nil, ErrNotReady
 }
 
@@ -214,13 +218,21 @@ func (b *Balancer) Close() {
 
 func (b *Balancer) publishLocked(known bool) {
 	set := Set{}
+	failed := 0
 	for _, n := range b.nodes {
+		if n.State() == Failed {
+			failed++
+		}
 		set.Nodes = append(set.Nodes, n)
 		if n.Ready() {
 			set.Ready = append(set.Ready, n)
 		}
 	}
-	b.table.Store(&table{picker: b.cfg.Policy.NewPicker(set, nil), known: known, nodes: len(set.Nodes)})
+	t := &table{picker: b.cfg.Policy.NewPicker(set, nil), known: known, nodes: len(set.Nodes)}
+	if failed == len(set.Nodes) {
+		t.err = b.err
+	}
+	b.table.Store(t)
 }
 
 func (b *Balancer) published() {

@@ -54,6 +54,7 @@ func (g *generation) connect(n *Node) Conn {
 		return c // the channel is closing: the node stays as it is, and nobody picks it
 	}
 	c.sc = sc
+	n.state.Store(uint32(Connecting))
 	sc.Connect()
 	return c
 }

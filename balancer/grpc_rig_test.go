@@ -34,6 +34,11 @@ func startBackend(t *testing.T, addr string, unary unaryFunc, stream streamFunc,
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startBackendOn(t, lis, unary, stream, opts...)
+}
+
+func startBackendOn(t *testing.T, lis net.Listener, unary unaryFunc, stream streamFunc, opts ...grpc.ServerOption) *backend {
+	t.Helper()
 	b := &backend{Server: grpc.NewServer(opts...), addr: lis.Addr().String()}
 	if unary == nil {
 		unary = func(context.Context, string) (string, error) { return b.addr, nil }
