@@ -39,11 +39,11 @@ type duration time.Duration
 func (d *duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("%s is not a duration; write it as a string such as \"10s\"", clip(string(b)))
+		return fmt.Errorf("%s is not a duration; write it as a string such as \"10s\"", clipped(string(b)))
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("%q is not a duration; write it as \"10s\"", clip(s))
+		return fmt.Errorf("%q is not a duration; write it as \"10s\"", clipped(s))
 	}
 	*d = duration(v)
 	return nil
@@ -85,7 +85,7 @@ func parseConfig(text []byte) (Config, error) {
 	if j.Policy != "" {
 		p, ok := namedPolicies()[j.Policy]
 		if !ok {
-			return Config{}, fmt.Errorf("balancer: config of %q: policy %q is unknown; use one of %s", Name, clip(j.Policy), policyNames())
+			return Config{}, fmt.Errorf("balancer: config of %q: policy %q is unknown; use one of %s", Name, clipped(j.Policy), policyNames())
 		}
 		cfg.Policy = p
 	}
@@ -109,7 +109,7 @@ func policyNames() string {
 	return strings.Join(names, ", ")
 }
 
-func clip(s string) string { return clipTo(s, 64) }
+func clipped(s string) string { return clipTo(s, 64) }
 
 func clipLong(s string) string { return clipTo(s, 256) }
 

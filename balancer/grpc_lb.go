@@ -124,7 +124,7 @@ func (l *lb) ResolverError(err error) {
 	if l.closed || l.cur != nil && l.cur.nodes.Load() > 0 {
 		return
 	}
-	err = errors.New(fmt.Sprintf("balancer: no endpoint of %q is known: %v", clip(l.service), err)) //nolint:revive // a wrapped status would end calls that can wait
+	err = errors.New(fmt.Sprintf("balancer: no endpoint of %q is known: %v", clipped(l.service), err)) //nolint:revive // a wrapped status would end calls that can wait
 	l.picker.err.Store(&err)
 	l.report(connectivity.TransientFailure)
 }
