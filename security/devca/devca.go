@@ -104,8 +104,8 @@ func New(cfg Config) (*CA, error) {
 		return nil, err
 	}
 	ca.bundle = x509bundle.FromX509Authorities(ca.td, []*x509.Certificate{ca.root})
-	cfg.Logger.Warn("devca.in_use: identities come from a development CA inside the process; not for production",
-		"event", "devca.in_use", "trust_domain", cfg.TrustDomain, "shared_dir", cfg.Dir)
+	cfg.Logger.Warn("devca.in_use", "detail", "identities come from a development CA inside the process; not for production",
+		"trust_domain", cfg.TrustDomain, "shared_dir", cfg.Dir)
 	return ca, nil
 }
 

@@ -126,7 +126,7 @@ func TestSaysItIsForDevelopment(t *testing.T) {
 		}
 		defer s.Close()
 	}
-	if n := strings.Count(log.String(), "event=devca.in_use"); n != 1 || !strings.Contains(log.String(), "not for production") ||
+	if n := strings.Count(log.String(), "msg=devca.in_use"); n != 1 || !strings.Contains(log.String(), "not for production") ||
 		!strings.Contains(log.String(), "level=WARN") {
 		t.Errorf("log of %d warnings:\n%s", n, log.String())
 	}

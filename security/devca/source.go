@@ -43,11 +43,12 @@ func (ca *CA) Source(name string) (*Source, error) {
 func (s *Source) Rotate() error {
 	svid, err := s.ca.sign(s.id)
 	if err != nil {
-		s.cell.Fail(err)
+		s.cell.Note(err)
 		return err
 	}
+	s.cell.Note(nil)
 	s.cell.Set(svid, held.Bundles{s.ca.td: s.ca.bundle})
-	s.ca.cfg.Logger.Debug("svid.rotated", "event", "svid.rotated", "spiffe_id", s.id.String(),
+	s.ca.cfg.Logger.Debug("svid.rotated", "spiffe_id", s.id.String(),
 		"not_after", svid.Certificates[0].NotAfter)
 	return nil
 }
@@ -68,7 +69,7 @@ func (s *Source) run() {
 		case <-t.C:
 		}
 		if err := s.Rotate(); err != nil {
-			s.ca.cfg.Logger.Error("svid.renewal_failed", "event", "svid.renewal_failed", "spiffe_id", s.id.String(), "error", err)
+			s.ca.cfg.Logger.Error("svid.renewal_failed", "spiffe_id", s.id.String(), "error", err)
 		}
 	}
 }

@@ -38,9 +38,9 @@ func (c *Cell) warn(log *slog.Logger, over bool) {
 	attrs := []any{"spiffe_id", s.ID, "not_after", s.NotAfter, "error", s.Err}
 	switch {
 	case over:
-		log.Error("svid.expired: it is not presented any more, new connections fail until it is renewed", append(attrs, "event", "svid.expired")...)
+		log.Error("svid.expired", append(attrs, "detail", "it is not presented any more: new connections fail until it is renewed")...)
 	case s.Err != nil:
-		log.Warn("svid.expiring: it cannot be renewed", append(attrs, "event", "svid.expiring", "left", time.Until(s.NotAfter).Round(time.Second))...)
+		log.Warn("svid.expiring", append(attrs, "left", time.Until(s.NotAfter).Round(time.Second))...)
 	}
 }
 

@@ -29,19 +29,17 @@ type Cell struct {
 }
 
 // Set publishes a new state if it differs from the current one, and reports whether
-// the SVID and the bundles did. It clears the error. The caller must not write
-// to bundles afterwards.
+// the SVID and the bundles did. The caller must not write to bundles afterwards.
 func (c *Cell) Set(svid *x509svid.SVID, bundles Bundles) (newSVID, newBundles bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status.Err = nil
 	newSVID, newBundles = !sameSVID(c.svid, svid), !sameBundles(c.bundles, bundles)
 	if !newSVID && !newBundles {
 		return false, false
 	}
 	c.svid, c.bundles = svid, bundles
 	leaf := svid.Certificates[0]
-	c.status = security.Status{ID: svid.ID.String(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, UpdatedAt: time.Now()}
+	c.status = security.Status{ID: svid.ID.String(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, UpdatedAt: time.Now(), Err: c.status.Err}
 	for td := range bundles {
 		c.status.TrustDomains = append(c.status.TrustDomains, td.Name())
 	}
@@ -53,13 +51,17 @@ func (c *Cell) Set(svid *x509svid.SVID, bundles Bundles) (newSVID, newBundles bo
 	return newSVID, newBundles
 }
 
-// Fail notes why an update failed, and reports whether the text is new.
-func (c *Cell) Fail(err error) bool {
+// Note keeps why the last update failed, nil if it did not, and reports whether
+// that is news.
+func (c *Cell) Note(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.status.Err
 	c.status.Err = err
-	return old == nil || old.Error() != err.Error()
+	if old == nil || err == nil {
+		return (old == nil) != (err == nil)
+	}
+	return old.Error() != err.Error()
 }
 
 // GetX509SVID implements x509svid.Source.

@@ -23,8 +23,8 @@ func TestCell(t *testing.T) {
 	if _, err := c.GetX509SVID(); err == nil {
 		t.Error("an empty cell gave an SVID")
 	}
-	if !c.Fail(errors.New("agent away")) || c.Fail(errors.New("agent away")) {
-		t.Error("Fail must report only a new text")
+	if !c.Note(errors.New("agent away")) || c.Note(errors.New("agent away")) {
+		t.Error("Note must report only a new text")
 	}
 	if _, err := c.GetX509SVID(); err == nil || !strings.Contains(err.Error(), "agent away") {
 		t.Errorf("GetX509SVID = %v, want the reason", err)
@@ -48,6 +48,9 @@ func TestCell(t *testing.T) {
 	other := testpki.New(t, "b.example")
 	if _, b := c.Set(one, Bundles{ca.TrustDomain: ca.Bundle(), other.TrustDomain: other.Bundle()}); !b {
 		t.Error("a further bundle is no change")
+	}
+	if !c.Note(nil) || c.Note(nil) {
+		t.Error("Note must report once that it works again")
 	}
 	s := c.Status()
 	if s.ID != "spiffe://a.example/x" || s.Err != nil || strings.Join(s.TrustDomains, " ") != "a.example b.example" {
@@ -79,10 +82,10 @@ func TestGuard(t *testing.T) {
 			t.Errorf("renewed in time, but it says:\n%s", log.String())
 		}
 		c.Set(ca.SVID(t, "spiffe://a.example/x"), Bundles{ca.TrustDomain: ca.Bundle()})
-		c.Fail(errors.New("agent away"))
+		c.Note(errors.New("agent away"))
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if n, m := strings.Count(log.String(), "event=svid.expiring"), strings.Count(log.String(), "event=svid.expired"); n != 3 || m != 1 {
+		if n, m := strings.Count(log.String(), "msg=svid.expiring"), strings.Count(log.String(), "msg=svid.expired"); n != 3 || m != 1 {
 			t.Errorf("%d warnings and %d errors, want 3 and 1:\n%s", n, m, log.String())
 		}
 		close(stop)
