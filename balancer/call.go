@@ -20,6 +20,9 @@ type Call struct {
 	// Hash is the key of RingHash and Maglev; it counts only if HasHash is set.
 	Hash    uint64
 	HasHash bool
+	// Stream marks a call that lasts as long as its parties like, as a gRPC stream
+	// does: its duration is no latency of the endpoint.
+	Stream bool
 	// Deadline is when the caller's own time for the whole call ends. Whoever gives
 	// an attempt less time sets it, so that the attempt's timeout counts against
 	// the endpoint. Zero: the deadline of the context is the caller's.

@@ -86,7 +86,14 @@ func (a *attempt) finish(info grpcbalancer.DoneInfo) {
 	if n == nil {
 		return // a second done must not put the attempt back twice
 	}
-	n.Done(a.start, a.outcome(info))
+	o, start := a.outcome(info), a.start
+	if a.call.Stream { // only its failure says something, and that without a latency
+		start = Now()
+		if o.Class == resilience.Success {
+			o.Class = resilience.Neutral
+		}
+	}
+	n.Done(start, o)
 	a.node, a.call, a.ctx = nil, nil, nil
 	a.pool.Put(a)
 }

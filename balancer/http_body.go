@@ -70,12 +70,13 @@ func (b *heldBody) drop() {
 	}
 }
 
-// sent is an attempt that was answered; it ends with the response's body.
+// sent is an attempt that was answered; it ends with the response's body. Its
+// latency is that of the answer's header: the rest is up to the reader too.
 type sent struct {
 	s       *service
 	p       *pool
 	n       *Node
-	start   int64
+	took    int64 // until the header, in nanoseconds
 	ctx     context.Context
 	call    *Call
 	outcome resilience.Outcome
@@ -90,7 +91,7 @@ func (a *sent) end(err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		a.outcome = resilience.FromHTTP(nil, err, resilience.CallerEnded(a.ctx, a.call.Deadline))
 	}
-	a.n.Done(a.start, a.outcome)
+	a.n.Done(Now()-a.took, a.outcome)
 	a.p.leave()
 	a.s.leave()
 }

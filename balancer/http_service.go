@@ -174,7 +174,7 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := p.roundTrip(req, body)
 		if err == nil {
 			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, start: start, ctx: ctx, call: call})
+			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call})
 			return resp, nil
 		}
 		n.Done(start, resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline)))
