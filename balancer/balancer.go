@@ -2,11 +2,11 @@ package balancer
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -14,171 +14,187 @@ import (
 // the catalog knows none, or none is left after health and policy.
 var ErrNoEndpoint = errors.New("balancer: no endpoint")
 
-// ErrNotReady means that endpoints exist and none is connected yet: wait for the
-// next publish and pick again.
+// ErrNotReady means that endpoints exist and none is connected yet, or that the
+// catalog has not answered yet: wait for the next publish and pick again.
 var ErrNotReady = errors.New("balancer: no endpoint is connected yet")
-
-// Config says how a Balancer chooses. The zero value is a safe default.
-type Config struct {
-	// Policy chooses within a tier. nil: PeakEWMA{}.
-	Policy Policy
-	// Local is where the caller runs. A zero field is unknown and ranks nothing.
-	Local resolver.Locality
-	// CloudOrder is the order in which other clouds are used when the local one
-	// has no capacity. Clouds that are not named come after it, in the order of
-	// RoundTrip, then by name. Empty: all by RoundTrip, then by name.
-	CloudOrder []string
-	// RoundTrip gives the measured round-trip time to a cloud, 0 if unknown. nil: none is known.
-	RoundTrip func(cloud string) time.Duration
-	// SubsetSize is how many endpoints of a tier are connected. 0: 16; negative: all.
-	SubsetSize int
-	// SubsetKey makes the choice of the subset this client's own: give each
-	// process a stable, different value. Empty: random per process.
-	SubsetKey string
-	// WarmConns is how many endpoints of each tier that takes no traffic are kept
-	// connected, for an instant failover. 0: 2; negative: none.
-	WarmConns int
-	// Overprovision is the capacity that each tier is assumed to have above its
-	// load: below 1/Overprovision healthy, traffic spills to the next tier.
-	// 0: 1.4 (Envoy overprovisioning_factor 140).
-	Overprovision float64
-	// PanicBelow is the healthy share of a tier below which its health is ignored,
-	// when all tiers together cannot carry the load. 0: 0.5 (Envoy
-	// healthy_panic_threshold); negative: never.
-	PanicBelow float64
-	// FailbackAfter is how long a recovered tier must stay healthy before traffic
-	// returns to it, 10 % of all per FailbackAfter/10. 0: 10 s; negative: at once.
-	FailbackAfter time.Duration
-	// SlowStart is how long a new endpoint takes to reach its full weight, from
-	// 10 %. 0: 30 s; negative: none.
-	SlowStart time.Duration
-	// Store keeps load state across balancers. nil: one of its own.
-	Store *Store
-}
 
 // Connector is what a Balancer needs from the face that connects its nodes.
 type Connector struct {
-	// Connect is called when a node joins the set to be connected. The face
-	// reports progress with Balancer.SetState. It must not block or call the Balancer
-	// before it returns. The node's state is read after it returned: a face whose
-	// nodes need no connection to be picked makes them Ready here.
+	// Connect is called when a node joins the set to be connected; it must be set.
+	// The face reports progress with Balancer.SetState. It must not block or call
+	// the Balancer before it returns. The node's state is read after it returned: a
+	// face whose nodes need no connection to be picked makes them Ready here.
 	Connect func(*Node) Conn
 	// Published is called after a new picker took effect, so that waiting picks
-	// can be repeated. It is called without a lock held, and not concurrently.
-	// nil: nobody waits.
+	// can be repeated. It is called without a lock held, and not concurrently; it
+	// must not call Close. nil: nobody waits.
 	Published func()
 }
 
 // Balancer chooses among the endpoints of one service. Update, SetState and
-// Close may block briefly on a mutex; Pick never does.
+// Close may block briefly on a mutex; Pick never does. DESIGN.md beside this
+// file says how state, locks and publishing fit together.
 type Balancer struct {
-	cfg   Config
-	tr    Connector
-	table atomic.Pointer[table]
+	cfg     Config
+	tr      Connector
+	seed    uint64  // of the subset
+	inv     float32 // see decay
+	bounded bool    // attempts in flight are counted per Balancer too
 
-	mu     sync.Mutex
-	closed bool
-	nodes  map[resolver.ID]*Node
-	err    error // the newest connection error
+	table    atomic.Pointer[table]
+	inflight atomic.Int64
+	timers   sync.WaitGroup // timer callbacks that are due or running
+
+	mu      sync.Mutex
+	closed  bool
+	now     time.Time // when the current change began
+	snap    *resolver.Snapshot
+	list    []*resolver.Endpoint // of snap, in order
+	known   bool                 // the catalog has answered once
+	began   time.Time            // when it did
+	served  bool                 // some node has been ready
+	warm    bool                 // warm connections are allowed
+	err     error                // the newest connection error
+	byKey   map[tierKey]*tier
+	tiers   []*tier // in the order of preference
+	spare   map[resolver.ID]spareNode
+	fresh   map[*resolver.Endpoint]struct{} // joined in the current change
+	ramping []*Node
+
+	timer   *time.Timer
+	timerAt time.Time // zero: not armed
+	next    time.Time // what the current change wants the timer to be; zero: nothing
+	quiet   time.Time // no publish before it, unless it is urgent
+	telling bool      // Published is running
+	again   bool      // and must run again
 }
 
-// table is what picks read; immutable.
-type table struct {
-	picker Picker
-	known  bool // the catalog has answered
-	nodes  int
-	err    error // why no endpoint can be reached
-}
-
-// New makes a Balancer. It does no I/O and starts nothing.
+// New makes a Balancer. It does no I/O and starts nothing. It refuses a Config
+// with senseless values, naming the field.
 func New(cfg Config, tr Connector) (*Balancer, error) {
-	if cfg.Policy == nil {
-		cfg.Policy = RoundRobin{}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if cfg.Store == nil {
-		cfg.Store = &Store{}
+	if tr.Connect == nil {
+		return nil, fmt.Errorf("balancer: Connector.Connect is nil")
 	}
-	b := &Balancer{cfg: cfg, tr: tr, nodes: map[resolver.ID]*Node{}}
-	b.table.Store(&table{})
+	b := &Balancer{
+		cfg:   cfg,
+		tr:    tr,
+		seed:  HashString(cfg.SubsetKey),
+		inv:   inverseDecay(defaultDecay),
+		byKey: map[tierKey]*tier{},
+		spare: map[resolver.ID]spareNode{},
+	}
+	switch p := cfg.Policy.(type) {
+	case PeakEWMA:
+		b.inv = p.inverse()
+	case RingHash:
+		b.bounded = p.LoadFactor >= 0
+	case Maglev:
+		b.bounded = p.LoadFactor >= 0
+	}
+	b.table.Store(&table{err: b.explain()})
 	return b, nil
 }
 
 // Update takes a new snapshot. Nodes whose endpoint is unchanged keep their
-// connection and state. An endpoint whose address or expected SPIFFE ID changed
-// gets a new node with the Load of the old one. After Close, Update and SetState
-// do nothing.
+// connection and state; an endpoint that the catalog gives as the same pointer
+// costs one comparison. An endpoint whose address, protocol or expected SPIFFE ID
+// changed gets a new node with the Load of the old one. A snapshot in state
+// Unknown keeps what was known before. After Close, Update does nothing.
 func (b *Balancer) Update(s *resolver.Snapshot) {
+	if s == nil {
+		return
+	}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
 		return
 	}
-	var gone []*Node
-	seen := map[resolver.ID]bool{}
-	for _, ep := range s.Endpoints {
-		seen[ep.ID] = true
-		n := b.nodes[ep.ID]
-		if old := n; n != nil && (n.Endpoint().Addr != ep.Addr || n.Endpoint().SPIFFEID != ep.SPIFFEID) {
-			n = nil
-			gone = append(gone, old)
-			defer b.cfg.Store.release(ep.ID)
+	b.now = time.Now()
+	b.snap = s
+	if s.State != resolver.Unknown {
+		if !b.known {
+			b.known, b.began = true, b.now
 		}
-		if n == nil {
-			n = &Node{ID: ep.ID, load: b.cfg.Store.acquire(ep.ID)}
-			n.endpoint.Store(ep)
-			n.conn = b.tr.Connect(n)
-			b.nodes[ep.ID] = n
-		}
-		n.endpoint.Store(ep)
+		list := sorted(b.list, s.Endpoints)
+		diff(b.list, list, b.change)
+		b.list = list
 	}
-	for id, n := range b.nodes {
-		if !seen[id] {
-			gone = append(gone, n)
-			delete(b.nodes, id)
-			b.cfg.Store.release(id)
-		}
-	}
-	b.publishLocked(s.State != resolver.Unknown)
-	b.mu.Unlock()
-	for _, n := range gone { // after publishing: no new pick finds them
-		n.conn.Close()
-	}
-	b.published()
+	b.settle() // unlocks
 }
 
 // SetState reports the state of a node's connection; err is why it is Failed.
+// Reports about a node whose Conn was closed are ignored.
 func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 	b.mu.Lock()
-	if b.closed {
+	if b.closed || n.gone {
 		b.mu.Unlock()
 		return
 	}
-	n.state.Store(uint32(s))
-	if s == Failed && err != nil {
-		b.err = err
+	b.now = time.Now()
+	was := ConnState(n.state.Swap(uint32(s)))
+	switch {
+	case s == Ready:
+		n.failedAt, n.lostAt, n.unproven = time.Time{}, time.Time{}, false
+		if n.fresh {
+			b.beginRamp(n)
+		}
+	case s == Failed:
+		if n.failedAt.IsZero() {
+			n.failedAt = b.now
+		}
+		if err != nil {
+			b.err = err
+		}
+	case was == Ready:
+		n.lostAt = b.now
 	}
-	b.publishLocked(b.table.Load().known)
-	b.mu.Unlock()
-	b.published()
+	urgent := false
+	if t := n.tier; t != nil && (s == Ready) != (was == Ready) {
+		if s == Ready {
+			t.live++
+			urgent = t.live == 1
+			b.served = true
+		} else {
+			t.live--
+			urgent = 2*t.live <= len(t.ready)
+		}
+	}
+	if !urgent && b.quiet.After(b.now) {
+		b.due(b.quiet)
+		b.arm()
+		b.mu.Unlock()
+		return
+	}
+	b.settle() // unlocks
 }
 
 // Pick chooses a node for one attempt and counts the attempt in flight until
 // Node.Done. The error is ErrNotReady while waiting helps, else ErrNoEndpoint or
-// the reason why no endpoint could be connected.
+// the reason why no endpoint could be connected; both say more in their text.
+//
+// The first attempt of a call goes to a tier by its share of the load. Later
+// ones avoid the nodes that were tried, and from the third on prefer the next
+// tiers: first another node, then another place.
 func (b *Balancer) Pick(c *Call) (*Node, error) {
 	t := b.table.Load()
-	if t.picker != nil {
-		if n := t.picker.Pick(c); n != nil {
-			n.load.inflight.Add(1)
+	for range 4 {
+		n := t.pick(c)
+		if n == nil {
+			return nil, t.err
+		}
+		n.begin()
+		// The Balancer withdraws readiness before it closes a connection: a node
+		// that is ready now, counted, was picked before its connection closed.
+		if n.Ready() {
 			c.chose(n)
 			return n, nil
 		}
-	}
-	if t.known && t.nodes == 0 {
-		return nil, ErrNoEndpoint
-	}
-	if t.err != nil {
-		return nil, t.err
+		n.undo()
+		t = b.table.Load()
 	}
 	return nil, ErrNotReady
 }
@@ -190,83 +206,61 @@ func (b *Balancer) State() (ConnState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	best := Idle
-	for _, n := range b.nodes {
-		switch s := n.State(); {
-		case s == Ready:
+	for _, t := range b.tiers {
+		if t.live > 0 {
 			return Ready, nil
-		case s == Connecting || best == Idle:
-			best = s
+		}
+		for _, n := range t.nodes {
+			if n.failedAt.IsZero() {
+				best = Connecting
+			} else if best == Idle {
+				best = Failed
+			}
 		}
 	}
-	return best, b.err
+	if best == Failed {
+		return Failed, b.err
+	}
+	return best, nil
 }
 
 // Close closes the connections of all nodes and waits for whatever the Balancer
-// started. It is idempotent.
+// started. Picks fail from then on. It is idempotent.
 func (b *Balancer) Close() {
 	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		b.timers.Wait()
+		return
+	}
 	b.closed = true
-	nodes := b.nodes
-	b.nodes = map[resolver.ID]*Node{}
-	b.publishLocked(false)
+	b.disarm()
+	var closing []*Node
+	for _, t := range b.tiers {
+		closing = append(closing, t.nodes...)
+	}
+	for _, s := range b.spare {
+		closing = append(closing, s.node)
+	}
+	b.table.Store(&table{err: fmt.Errorf("%w: the balancer of service %q is closed", ErrNoEndpoint, b.service())})
+	b.withdraw(closing)
+	b.tiers, b.spare = nil, nil
 	b.mu.Unlock()
-	for id, n := range nodes {
-		b.cfg.Store.release(id)
-		n.conn.Close()
-	}
+	b.tell(closing)
+	b.timers.Wait()
 }
 
-func (b *Balancer) publishLocked(known bool) {
-	set := Set{}
-	failed := 0
-	for _, n := range b.nodes {
-		if n.State() == Failed {
-			failed++
-		}
-		set.Nodes = append(set.Nodes, n)
-		if n.Ready() {
-			set.Ready = append(set.Ready, n)
-		}
+func (b *Balancer) service() string {
+	if b.snap == nil {
+		return ""
 	}
-	t := &table{picker: b.cfg.Policy.NewPicker(set, nil), known: known, nodes: len(set.Nodes)}
-	if failed == len(set.Nodes) {
-		t.err = b.err
-	}
-	b.table.Store(t)
+	return clip(b.snap.Service)
 }
 
-func (b *Balancer) published() {
-	if b.tr.Published != nil {
-		b.tr.Published()
+// clip bounds foreign text that goes into an error.
+func clip(s string) string {
+	if len(s) > 128 {
+		return s[:128] + "…"
 	}
+	return s
 }
-
-// RoundRobin takes the ready nodes in turn.
-type RoundRobin struct{}
-
-type roundRobin struct {
-	ready []*Node
-	next  *atomic.Uint64
-}
-
-// NewPicker implements Policy.
-func (RoundRobin) NewPicker(set Set, prev Picker) Picker {
-	next := new(atomic.Uint64)
-	if p, ok := prev.(roundRobin); ok {
-		next = p.next
-	}
-	return roundRobin{set.Ready, next}
-}
-
-// Pick implements Picker.
-func (p roundRobin) Pick(c *Call) *Node {
-	for range p.ready {
-		n := p.ready[p.next.Add(1)%uint64(len(p.ready))]
-		if !c.Tried(n) {
-			return n
-		}
-	}
-	return nil
-}
-
-func (l *Load) done(_, _ int64, _ resilience.Outcome) { l.inflight.Add(-1) }

@@ -2,7 +2,7 @@ package balancer
 
 import (
 	"math"
-	"sync"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,21 +24,52 @@ const (
 	Failed
 )
 
+// String is "idle", "connecting", "ready" or "failed".
+func (s ConnState) String() string {
+	switch s {
+	case Idle:
+		return "idle"
+	case Connecting:
+		return "connecting"
+	case Ready:
+		return "ready"
+	case Failed:
+		return "failed"
+	}
+	return "state(" + strconv.Itoa(int(s)) + ")"
+}
+
 // Conn is what a transport holds for one node. Close is called once, when the
 // node leaves the set of nodes to be connected; calls in flight must finish.
+//
+// A pick that began before Close may still return the node just after it. The
+// transport treats such an attempt as unsent and picks again.
 type Conn interface{ Close() }
 
 // Node is an endpoint with live state, as one Balancer sees it. Its identity
 // never changes; the endpoint's weight, health and metadata may.
 type Node struct {
+	// What a pick reads comes first and shares a cache line.
+	state    atomic.Uint32
+	weight   atomic.Uint32 // float32 bits: the endpoint's weight, lowered in slow start
+	load     *Load
+	own      atomic.Int64  // attempts of this Balancer in flight; counted if total is set
+	total    *atomic.Int64 // the Balancer's attempts in flight, or nil if nobody asks
+	invDecay float32       // see decay
+	endpoint atomic.Pointer[resolver.Endpoint]
+	conn     Conn // set before the node is published, then read-only
+
 	// ID is the endpoint's identity.
 	ID resolver.ID
 
-	endpoint atomic.Pointer[resolver.Endpoint]
-	state    atomic.Uint32
-	ramp     atomic.Uint32 // slow start: float32 bits of the factor in (0,1]
-	load     *Load
-	conn     Conn // set before the node is published, then read-only
+	// The rest is guarded by Balancer.mu.
+	tier     *tier
+	failedAt time.Time // when it failed to connect and has not been ready since
+	lostAt   time.Time // when it stopped being ready and has not failed since
+	rampFrom time.Time // begin of slow start; zero if it is over
+	fresh    bool      // slow start begins with the first ready connection
+	unproven bool      // took the place of a failed node and has not been ready yet
+	gone     bool      // its connection is closed or about to be
 }
 
 // Endpoint is the newest description of the node's endpoint.
@@ -58,75 +89,42 @@ func (n *Node) Ready() bool { return n.State() == Ready }
 func (n *Node) Load() *Load { return n.load }
 
 // Weight is the endpoint's weight, lowered while the node is in slow start.
-func (n *Node) Weight() float64 {
-	return float64(n.Endpoint().Weight) * float64(math.Float32frombits(n.ramp.Load()))
-}
+func (n *Node) Weight() float64 { return float64(math.Float32frombits(n.weight.Load())) }
 
-// Done ends an attempt that a pick began at start (a value of [Now]).
-func (n *Node) Done(start int64, o resilience.Outcome) { n.load.done(start, Now(), o) }
-
-// Load is the live load of an endpoint. All methods are safe for concurrent use
-// and take no lock.
-type Load struct {
-	inflight atomic.Int64
-	ewma     atomic.Uint64 // see ewma.go
-}
-
-// InFlight is the number of attempts begun and not done.
-func (l *Load) InFlight() int64 { return l.inflight.Load() }
-
-// Store keeps the Load of endpoints by identity, so that it survives catalog
-// updates, re-dialled channels and channels that went idle, and is shared by
-// gRPC and HTTP. The zero value is ready to use.
-type Store struct {
-	mu    sync.Mutex
-	loads map[resolver.ID]*stored
-}
-
-type stored struct {
-	load Load
-	refs int
-	idle time.Time // when refs became 0
-}
-
-// keepIdle is how long a Load outlives the last balancer that used it.
-const keepIdle = 30 * time.Minute
-
-func (s *Store) acquire(id resolver.ID) *Load {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.loads == nil {
-		s.loads = map[resolver.ID]*stored{}
+// Done ends an attempt that a pick began at start (a value of [Now]). It must be
+// called exactly once for each node that a pick returned.
+func (n *Node) Done(start int64, o resilience.Outcome) {
+	if n.total != nil {
+		n.own.Add(-1)
+		n.total.Add(-1)
 	}
-	e := s.loads[id]
-	if e == nil {
-		e = &stored{}
-		s.loads[id] = e
-	}
-	e.refs++
-	return &e.load
+	n.load.done(start, Now(), o, n.invDecay)
 }
 
-func (s *Store) release(id resolver.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.loads[id]; e != nil {
-		if e.refs--; e.refs == 0 {
-			e.idle = time.Now()
-		}
+// begin counts an attempt in flight.
+func (n *Node) begin() {
+	n.load.inflight.Add(1)
+	if n.total != nil {
+		n.own.Add(1)
+		n.total.Add(1)
 	}
 }
 
-// sweep forgets what nobody has used for keepIdle.
-func (s *Store) sweep(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, e := range s.loads {
-		if e.refs == 0 && now.Sub(e.idle) > keepIdle {
-			delete(s.loads, id)
-		}
+// undo takes begin back.
+func (n *Node) undo() {
+	n.load.inflight.Add(-1)
+	if n.total != nil {
+		n.own.Add(-1)
+		n.total.Add(-1)
 	}
 }
+
+// usable reports whether an attempt of c may go to the node: it is ready and not tried.
+func (n *Node) usable(c *Call) bool { return n.Ready() && !c.Tried(n) }
+
+// weightOf is an endpoint's weight within its bounds. A catalog that breaks the
+// contract with 0 means 1.
+func weightOf(ep *resolver.Endpoint) uint32 { return min(max(ep.Weight, 1), resolver.MaxWeight) }
 
 var epoch = time.Now()
 

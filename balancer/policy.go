@@ -1,5 +1,7 @@
 package balancer
 
+import "sync/atomic"
+
 // Set is what a policy chooses from: the nodes of one tier. The slices and
 // their order are immutable; the state of the nodes is live.
 type Set struct {
@@ -7,11 +9,16 @@ type Set struct {
 	// by identity. It is the same slice as before (same first element address and
 	// length) while neither membership nor weights changed.
 	Nodes []*Node
-	// Ready are those of Nodes whose connection is ready.
+	// Ready are those of Nodes whose connection was ready when the set was made.
+	// It lags by a few milliseconds: ask Node.Ready in each pick.
 	Ready []*Node
+
+	total *atomic.Int64 // attempts of the Balancer in flight, for bounded loads
+	share float64       // of the Balancer's load that goes to this tier
 }
 
 // Policy makes pickers. A policy is a value: compare it, print it, copy it.
+// Package balancertest checks an implementation.
 type Policy interface {
 	// NewPicker makes the picker of a set. prev is the picker of the tier's
 	// previous set or nil; a policy that derives a table from Set.Nodes may return
