@@ -16,6 +16,7 @@ type generation struct {
 	text     string  // or this
 
 	in    atomic.Pointer[input]
+	hint  int          // of input.address; connect is called under the core's mutex
 	nodes atomic.Int64 // endpoints in the newest snapshot
 	known atomic.Bool
 }
@@ -48,7 +49,7 @@ func (g *generation) connectivity() connectivity.State {
 func (g *generation) connect(n *Node) Conn {
 	c := &subConn{g: g, node: n}
 	sc, err := g.lb.cc.NewSubConn(
-		[]grpcresolver.Address{g.in.Load().address(n.Endpoint())},
+		[]grpcresolver.Address{g.in.Load().address(n.Endpoint(), &g.hint)},
 		grpcbalancer.NewSubConnOptions{StateListener: c.onState})
 	if err != nil {
 		return c // the channel is closing: the node stays as it is, and nobody picks it

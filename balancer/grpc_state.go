@@ -20,15 +20,24 @@ type input struct {
 	identity  func(grpcresolver.Endpoint) resolver.ID
 }
 
-// address is what to dial for ep.
-func (in *input) address(ep *resolver.Endpoint) grpcresolver.Address {
-	i, ok := slices.BinarySearchFunc(in.endpoints, ep.ID, func(e grpcresolver.Endpoint, id resolver.ID) int {
-		return in.identity(e).Compare(id)
-	})
+// address is what to dial for ep. hint is where the search probably ends, as
+// nodes are connected in order.
+func (in *input) address(ep *resolver.Endpoint, hint *int) grpcresolver.Address {
+	i, ok := *hint, *hint < len(in.endpoints) && in.identity(in.endpoints[*hint]) == ep.ID
+	if !ok {
+		i, ok = in.search(ep)
+	}
+	*hint = i + 1
 	if ok && len(in.endpoints[i].Addresses) > 0 {
 		return in.endpoints[i].Addresses[0]
 	}
 	return grpcresolver.Address{Addr: ep.Addr}
+}
+
+func (in *input) search(ep *resolver.Endpoint) (int, bool) {
+	return slices.BinarySearchFunc(in.endpoints, ep.ID, func(e grpcresolver.Endpoint, id resolver.ID) int {
+		return in.identity(e).Compare(id)
+	})
 }
 
 // readState takes our own snapshot from the state, or makes one of what any

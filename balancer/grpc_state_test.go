@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,8 +74,9 @@ func TestReadStateOfStockResolvers(t *testing.T) {
 		if len(in.snapshot.Endpoints) != len(tt.want) {
 			t.Errorf("%s: %d endpoints, want %d", tt.name, len(in.snapshot.Endpoints), len(tt.want))
 		}
-		for _, ep := range in.snapshot.Endpoints {
-			a := in.address(ep)
+		hint := 0
+		for _, ep := range slices.Concat(in.snapshot.Endpoints, in.snapshot.Endpoints) { // with and without a good hint
+			a := in.address(ep, &hint)
 			if want := tt.want[ep.Addr]; a.Addr != ep.Addr || a.Attributes.Value("k") != want {
 				t.Errorf("%s: address of %s is %v, want attribute %s", tt.name, ep.Addr, a, want)
 			}

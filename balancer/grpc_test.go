@@ -198,29 +198,26 @@ func TestGRPCChurn(t *testing.T) {
 	}
 	r := newResolver(endpoints(addrs[0], addrs[1]))
 	cc := dial(t, r)
-	stop := make(chan struct{})
+	stop, tick := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
-	var calls atomic.Int64
 	for range 8 {
 		wg.Go(func() {
 			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
 				if _, err := call(t.Context(), cc, ""); err != nil {
 					t.Errorf("a call failed: %v", err)
+				}
+				select {
+				case tick <- struct{}{}:
+				case <-stop:
 					return
 				}
-				calls.Add(1)
 			}
 		})
 	}
 	for i := range 150 {
 		r.UpdateState(endpoints(addrs[i%6], addrs[(i+1)%6], addrs[(i*i)%6]))
-		for want := calls.Load() + 8; calls.Load() < want && !t.Failed(); {
-			time.Sleep(100 * time.Microsecond)
+		for range 16 {
+			<-tick
 		}
 	}
 	close(stop)

@@ -86,8 +86,9 @@ func measure(n, subset int) (r result, err error) {
 		return r, err
 	}
 	defer st.r.Close()
-	cfg := &balancer.Config{
-		Local: resolver.Locality{Cloud: "aws", Region: "region-1", Zone: "zone-a"}, SubsetSize: subset, Store: &balancer.Store{},
+	cfg := &balancer.Config{SubsetSize: subset, Store: &balancer.Store{}}
+	if subset >= 0 { // without a place of its own, the client has one tier with everybody in it
+		cfg.Local = resolver.Locality{Cloud: "aws", Region: "region-1", Zone: "zone-a"}
 	}
 	ch := &channel{ready: make(chan struct{})}
 	lb := grpcbalancer.Get(balancer.Name).Build(ch, grpcbalancer.BuildOptions{})
