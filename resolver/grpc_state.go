@@ -125,6 +125,7 @@ func (c *conversion) convert(s *Snapshot, expected func(*Endpoint) string) {
 	// Not nil even if empty: gRPC would look at Addresses instead.
 	to := make([]grpcresolver.Endpoint, 0, len(s.Endpoints))
 	addrs := make(map[string]*attributes.Attributes, len(c.addrs))
+	var last *attributes.Attributes
 	old := 0
 	for _, e := range s.Endpoints {
 		if e.Health == Critical {
@@ -136,8 +137,8 @@ func (c *conversion) convert(s *Snapshot, expected func(*Endpoint) string) {
 		from = append(from, e)
 		if old < len(c.from) && c.from[old] == e {
 			to = append(to, c.to[old])
-			if a := c.to[old].Addresses[0].Attributes; a != nil {
-				addrs[ExpectedSPIFFEID(a)] = a
+			if a := c.to[old].Addresses[0].Attributes; a != nil && a != last {
+				addrs[ExpectedSPIFFEID(a)], last = a, a
 			}
 			old++
 			continue

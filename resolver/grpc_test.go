@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -111,4 +112,110 @@ func TestFirstRPCToUnknownServiceNamesIt(t *testing.T) {
 			must(t, cc.Close())
 		})
 	}
+}
+
+// A channel goes idle after 30 minutes without a call; gRPC then closes the
+// resolver. The next call finds the list in the cache, the source being lost.
+func TestCallAfterIdleWithTheSourceLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var nw network
+		h := nw.serve(t, "10.0.0.1:9000")
+		cat := static.New(static.Config{})
+		src := &counted{Catalog: cat}
+		must(t, cat.Set("payments", resolver.Endpoint{Addr: "10.0.0.1:9000"}))
+		c := newCache(t, src, resolver.CacheConfig{})
+		cc := nw.dial(t, "mesh:///payments", resolver.NewBuilder(c, resolver.BuilderConfig{}))
+		must(t, check(t.Context(), cc))
+
+		time.Sleep(50 * time.Minute)
+		synctest.Wait()
+		if n := src.running.Load(); cc.GetState() != connectivity.Idle || n != 0 {
+			t.Fatalf("channel %v with %d watches, want an idle one without", cc.GetState(), n)
+		}
+		cat.Lose(errBroken)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		must(t, check(ctx, cc))
+		if h.calls.Load() != 2 {
+			t.Errorf("%d calls arrived, want 2", h.calls.Load())
+		}
+	})
+}
+
+// However many channels a process opens, a source sees one watch per service.
+func TestThousandChannelsShareOneWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cat := static.New(static.Config{})
+		src := &counted{Catalog: cat}
+		set(t, cat, "payments", 3)
+		b := resolver.NewBuilder(newCache(t, src, resolver.CacheConfig{}), resolver.BuilderConfig{})
+		channels := make([]*channel, 1000)
+		for i := range channels {
+			channels[i] = &channel{}
+			build(t, b, channels[i])
+		}
+		first := channels[0].last(t).Endpoints
+		for _, c := range channels {
+			if eps := c.last(t).Endpoints; len(eps) != 3 || &eps[0] != &first[0] {
+				t.Fatal("a channel has endpoints of its own: they are converted once for all")
+			}
+		}
+		if n := src.begun.Load(); n != 1 {
+			t.Errorf("%d watches, want 1", n)
+		}
+	})
+}
+
+// Closing a channel while the source hangs leaves nothing behind: the bubble ends
+// only when all its goroutines have.
+func TestCloseWithAWatchInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var nw network
+		c := newCache(t, silent{}, resolver.CacheConfig{})
+		cc := nw.dial(t, "mesh:///payments", resolver.NewBuilder(c, resolver.BuilderConfig{}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := check(ctx, cc); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("error %v, want DeadlineExceeded: nothing is known yet", err)
+		}
+		start := time.Now()
+		must(t, cc.Close())
+		if d := time.Since(start); d > 0 {
+			t.Errorf("Close took %v", d)
+		}
+	})
+}
+
+// Two instances behind one address, and one with weight 0 from a careless catalog.
+func TestOddEndpoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var nw network
+		h := nw.serve(t, "10.0.0.1:9000")
+		eps := []*resolver.Endpoint{
+			{ID: resolver.ID{Node: "a"}, Addr: "10.0.0.1:9000", Weight: 0},
+			{ID: resolver.ID{Node: "b"}, Addr: "10.0.0.1:9000", Weight: 5},
+		}
+		cc := nw.dial(t, "mesh:///payments", resolver.NewBuilder(fixed{&resolver.Snapshot{
+			Service: "payments", State: resolver.Known, Endpoints: eps, AsOf: time.Now(),
+		}}, resolver.BuilderConfig{}))
+		for range 10 {
+			must(t, check(t.Context(), cc))
+		}
+		if h.calls.Load() != 10 || nw.dials.Load() != 1 {
+			t.Errorf("%d calls over %d connections, want 10 over 1", h.calls.Load(), nw.dials.Load())
+		}
+	})
+}
+
+// fixed is a source that says one thing.
+type fixed struct{ s *resolver.Snapshot }
+
+func (f fixed) Watch(ctx context.Context, _ string, deliver func(*resolver.Snapshot)) error {
+	deliver(f.s)
+	<-ctx.Done()
+	return ctx.Err()
 }
