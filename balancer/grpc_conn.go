@@ -48,6 +48,7 @@ func (g *generation) connectivity() connectivity.State {
 // resolver gave it, so that credentials see whom they must expect.
 func (g *generation) connect(n *Node) Conn {
 	c := &subConn{g: g, node: n}
+	//lint:ignore SA1019 only a list of several addresses is deprecated
 	sc, err := g.lb.cc.NewSubConn(
 		[]grpcresolver.Address{g.in.Load().address(n.Endpoint(), &g.hint)},
 		grpcbalancer.NewSubConnOptions{StateListener: c.onState})

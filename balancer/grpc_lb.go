@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -124,7 +123,8 @@ func (l *lb) ResolverError(err error) {
 	if l.closed || l.cur != nil && l.cur.nodes.Load() > 0 {
 		return
 	}
-	err = errors.New(fmt.Sprintf("balancer: no endpoint of %q is known: %v", clipped(l.service), err)) //nolint:revive // a wrapped status would end calls that can wait
+	// The text only: a wrapped status would end calls that can wait.
+	err = fmt.Errorf("balancer: no endpoint of %q is known: %s", clipped(l.service), err.Error())
 	l.picker.err.Store(&err)
 	l.report(connectivity.TransientFailure)
 }

@@ -4,19 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
-
-// maxDials bounds how many endpoints one request tries to connect to. It is more
-// than a subset with its warm connections: if all of those die at once, a request
-// still finds the next tier.
-const maxDials = 24
 
 // service is one service of a Transport: a watch, a Balancer, a pool per endpoint.
 type service struct {
@@ -151,80 +144,4 @@ func (s *service) eachPool(f func(*pool)) {
 	for _, p := range pools {
 		f(p)
 	}
-}
-
-// roundTrip sends req to an endpoint, and to another one while no connection can
-// be made. On success the caller's place in the gate passes to the body.
-func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
-	call := CallFrom(ctx)
-	if call == nil {
-		_, call = NewCall(ctx, s.name, req.Method)
-		call.Path = req.URL.Path
-	}
-	body := holdBody(req)
-	defer body.release()
-	for try := 1; ; try++ {
-		n, start, err := s.pick(ctx, call)
-		if err != nil {
-			body.drop()
-			return nil, err
-		}
-		p := n.Conn().(*pool)
-		resp, err := p.roundTrip(req, body)
-		if err == nil {
-			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call})
-			return resp, nil
-		}
-		n.Done(start, resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline)))
-		p.leave()
-		if !errors.Is(err, resilience.ErrUnsent) || body.touched() || try >= maxDials || ctx.Err() != nil {
-			body.drop()
-			return nil, fmt.Errorf("endpoint %s at %s: %w", n.ID, n.Endpoint().Addr, err)
-		}
-	}
-}
-
-// pick waits until a node can be had, and enters its pool.
-func (s *service) pick(ctx context.Context, call *Call) (*Node, int64, error) {
-	var timeout <-chan time.Time
-	for {
-		wake := *s.wake.Load() // before the pick: a publish after it is not missed
-		n, err := s.lb.Pick(call)
-		if err == nil {
-			start := Now()
-			if n.Conn().(*pool).gate.enter() {
-				return n, start, nil
-			}
-			// The pool was retired after the picker was read; the newest one has not got it.
-			n.Done(start, resilience.Outcome{Unsent: true})
-			continue
-		}
-		if !errors.Is(err, ErrNotReady) {
-			return nil, 0, err
-		}
-		if timeout == nil {
-			t := time.NewTimer(s.t.cfg.WaitTimeout)
-			defer t.Stop()
-			timeout = t.C
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return nil, 0, s.waited(ctx.Err())
-		case <-timeout:
-			return nil, 0, s.waited(fmt.Errorf("%w after %v", ErrNotReady, s.t.cfg.WaitTimeout))
-		case <-s.ctx.Done():
-			return nil, 0, ErrClosed
-		}
-	}
-}
-
-// waited adds why the catalog could not answer.
-func (s *service) waited(err error) error {
-	if r := s.reason.Load(); r != nil && *r != nil {
-		return fmt.Errorf("%w (%w)", err, *r)
-	}
-	return err
 }
