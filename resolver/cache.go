@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -135,8 +136,8 @@ func (c *Cache) Watch(ctx context.Context, service string, deliver func(*Snapsho
 // and is idempotent. The source stays open.
 func (c *Cache) Close(ctx context.Context) error {
 	err := c.hub.CloseWithin(ctx)
-	if c.disk != nil && err == nil {
-		err = c.disk.close(ctx)
+	if c.disk != nil {
+		err = errors.Join(err, c.disk.close(ctx))
 	}
 	return err
 }

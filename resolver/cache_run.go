@@ -40,20 +40,15 @@ func (c *Cache) run(ctx context.Context, service string, publish func(*Snapshot)
 		e.publish(s, s.State != Known && e.loaded)
 		publish(s)
 	}
+	// A list from memory is shown at once; one from disk when the source is slow.
+	show()
+	waiting := false
 	if !k.known && !e.asked {
 		e.asked = true
-		c.load(k, e)
+		waiting = c.load(k, e)
 	}
-	// A list from memory is shown at once, one from disk when the source is slow.
 	grace := time.NewTimer(diskGrace)
 	defer grace.Stop()
-	waiting := e.loaded
-	if waiting {
-		publish(&Snapshot{Service: service})
-	} else {
-		grace.Stop()
-		show()
-	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	renew := time.NewTicker(max(c.cfg.MaxAge/24, time.Second))
@@ -91,10 +86,10 @@ func (c *Cache) run(ctx context.Context, service string, publish func(*Snapshot)
 	}
 }
 
-// load asks the disk for a list.
-func (c *Cache) load(k *keeper, e *cached) {
+// load asks the disk for a list, and reports whether there is one.
+func (c *Cache) load(k *keeper, e *cached) bool {
 	if c.disk == nil {
-		return
+		return false
 	}
 	list, asOf, err := c.disk.load(k.service)
 	switch {
@@ -106,7 +101,9 @@ func (c *Cache) load(k *keeper, e *cached) {
 		e.loaded = true
 		e.mu.Unlock()
 		k.event("registry.snapshot_loaded", "endpoints", len(list), "as_of", asOf)
+		return true
 	}
+	return false
 }
 
 // save hands what is believed to the disk. renew says that nothing changed but

@@ -22,7 +22,8 @@ import (
 // channel is a gRPC channel as a resolver sees it.
 type channel struct {
 	grpcresolver.ClientConn
-	refuse error
+	refuse   error
+	parseErr error
 
 	mu     sync.Mutex
 	states []grpcresolver.State
@@ -45,7 +46,7 @@ func (c *channel) ReportError(err error) {
 
 func (c *channel) ParseServiceConfig(string) *serviceconfig.ParseResult {
 	c.parsed++
-	return &serviceconfig.ParseResult{}
+	return &serviceconfig.ParseResult{Err: c.parseErr}
 }
 
 func (c *channel) last(t testing.TB) grpcresolver.State {
@@ -276,5 +277,14 @@ func TestServiceOf(t *testing.T) {
 	}
 	if _, err := resolver.ServiceOf(nil); err == nil {
 		t.Error("no URL has a service")
+	}
+}
+
+func TestBadServiceConfigFailsBuild(t *testing.T) {
+	t.Parallel()
+	cc := &channel{parseErr: errBroken}
+	b := resolver.NewBuilder(static.New(static.Config{}), resolver.BuilderConfig{ServiceConfig: "{"})
+	if _, err := b.Build(target(t, "mesh:///payments"), cc, grpcresolver.BuildOptions{}); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "ServiceConfig") {
+		t.Errorf("error %v, want the one of the service config", err)
 	}
 }

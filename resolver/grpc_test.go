@@ -3,6 +3,7 @@ package resolver_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,4 +219,49 @@ func (f fixed) Watch(ctx context.Context, _ string, deliver func(*resolver.Snaps
 	deliver(f.s)
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// Channels that open, call and close while the catalog churns: nothing hangs, and
+// nothing stays.
+func TestChurnWhileChannelsComeAndGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var nw network
+		nw.serve(t, addr(1))
+		cat := static.New(static.Config{})
+		set(t, cat, "payments", 1)
+		b := resolver.NewBuilder(newCache(t, cat, resolver.CacheConfig{Hold: -1}), resolver.BuilderConfig{})
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					must(t, cat.Set("payments", endpoints(i%5+1)...))
+				}
+			}
+		})
+		var users sync.WaitGroup
+		for i := range 20 {
+			users.Go(func() {
+				for range 5 {
+					cc := nw.dial(t, "mesh:///payments", b)
+					if i%2 == 0 {
+						_ = check(t.Context(), cc, grpc.WaitForReady(true))
+					} else {
+						cc.Connect()
+						time.Sleep(time.Duration(i) * time.Millisecond)
+					}
+					if err := cc.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		users.Wait()
+		close(stop)
+		wg.Wait()
+	})
 }

@@ -30,6 +30,9 @@ type Merged struct {
 // burst over several sources costs one merge, and the first change goes out at once.
 const mergeGap = 5 * time.Millisecond
 
+// startGap is how long after the start there is no such gap.
+const startGap = time.Second
+
 // Merge joins sources to one catalog whose endpoints are their union. It refuses
 // an empty list, a missing catalog, and a name that is empty or used twice.
 //
@@ -131,8 +134,8 @@ func (m *Merged) run(ctx context.Context, service string, publish func(*Snapshot
 		now := append([]*Snapshot(nil), parts...)
 		mu.Unlock()
 		publish(mg.merge(now))
-		if starting(now) {
-			gap.Reset(0) // each source's first answer counts at once
+		if time.Since(mg.started) < startGap && starting(now) {
+			gap.Reset(0) // each source's first answer goes out at once
 		} else {
 			gap.Reset(mergeGap)
 		}
