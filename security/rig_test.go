@@ -161,3 +161,35 @@ func must[T any](t testing.TB) func(T, error) T {
 }
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// plainServer is an HTTP server without TLS.
+func plainServer(t testing.TB, calls *atomic.Int64) string {
+	t.Helper()
+	srv := &http.Server{ReadHeaderTimeout: 100 * time.Millisecond, ErrorLog: discardLog(),
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) })}
+	lis := listen(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.Serve(lis) }) // ends with Close
+	t.Cleanup(func() { _ = srv.Close(); wg.Wait() })
+	return lis.Addr().String()
+}
+
+// plainGet makes a request without TLS; Go's servers answer it with 400.
+func plainGet(t testing.TB, addr string) error {
+	t.Helper()
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close() // only the status counts
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
