@@ -31,7 +31,7 @@ import (
 
 // Config configures a Source. Service is required.
 type Config struct {
-	// Service is the name of the service to be.
+	// Service is the name of the service to be. Empty is refused.
 	Service string
 	// Client talks to the local agent. Nil makes one from the environment, as
 	// Consul's own tools do: CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_CACERT, …

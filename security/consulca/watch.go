@@ -119,7 +119,7 @@ func (s *Source) take(leaf *x509svid.SVID, own *x509bundle.Bundle) error {
 	if s.leaf == nil || s.own == nil {
 		return nil
 	}
-	if _, _, err := x509svid.Verify(s.leaf.Certificates, s.own); err != nil {
+	if err := held.Verify(s.leaf, s.own); err != nil {
 		return fmt.Errorf("the agent's leaf certificate does not verify against the agent's roots, waiting for the matching ones: %w", plain(err))
 	}
 	td := s.own.TrustDomain()

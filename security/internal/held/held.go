@@ -129,3 +129,15 @@ func sameBundles(a, b Bundles) bool {
 	}
 	return true
 }
+
+// Verify checks that an SVID is valid now and leads to its bundle. Its text is the
+// same each time, unlike that of x509, which holds the time.
+func Verify(svid *x509svid.SVID, own *x509bundle.Bundle) error {
+	leaf, now := svid.Certificates[0], time.Now()
+	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return fmt.Errorf("it is valid only from %s to %s; look at its issuer and at this machine's clock",
+			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	_, _, err := x509svid.Verify(svid.Certificates, own, x509svid.WithTime(now))
+	return err
+}

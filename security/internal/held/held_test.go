@@ -61,6 +61,23 @@ func TestCell(t *testing.T) {
 	}
 }
 
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	ca := testpki.New(t, "a.example")
+	expired := ca.SVID(t, "spiffe://a.example/x", func(s *testpki.Spec) { s.Template.NotAfter = time.Now().Add(-time.Second) })
+	for name, err := range map[string]error{
+		"expired": Verify(expired, ca.Bundle()),
+		"strange": Verify(testpki.New(t, "a.example").SVID(t, "spiffe://a.example/x"), ca.Bundle()),
+	} {
+		if err == nil {
+			t.Errorf("%s: verified", name)
+		}
+	}
+	if err := Verify(ca.SVID(t, "spiffe://a.example/x"), ca.Bundle()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
