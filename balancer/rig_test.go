@@ -91,9 +91,17 @@ func (r *rig) connectAll() {
 			r.SetState(node, s, err)
 		}
 		if n == 0 {
+			r.flush()
 			return
 		}
 	}
+}
+
+// flush publishes what SetState has put off.
+func (r *rig) flush() {
+	r.Balancer.mu.Lock()
+	r.now = time.Now()
+	r.settle()
 }
 
 // shares picks n times, ends each pick at once with a neutral outcome, and counts by key.
@@ -105,8 +113,11 @@ func (r *rig) shares(t testing.TB, n int, key func(*Node) string) map[string]flo
 		if err != nil {
 			t.Fatalf("pick: %v", err)
 		}
-		out[key(node)] += 1 / float64(n)
+		out[key(node)]++
 		node.Done(Now(), resilience.Outcome{})
+	}
+	for k := range out {
+		out[k] /= float64(n)
 	}
 	return out
 }
