@@ -94,6 +94,7 @@ func BenchmarkPickDone(b *testing.B) {
 // BenchmarkPickDoneParallel is BenchmarkPickDone on all cores.
 func BenchmarkPickDoneParallel(b *testing.B) {
 	each(b, func(b *testing.B, lb *balancer.Balancer, keyed bool) {
+		b.ResetTimer() // the set-up is not measured
 		b.RunParallel(func(pb *testing.PB) {
 			attempt := attempts(b, lb, keyed)
 			for pb.Next() {
