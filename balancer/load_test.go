@@ -24,6 +24,7 @@ func serve(t *testing.T, r *rig, workers int, from, d time.Duration, took func(*
 		start, end time.Duration
 		class      resilience.Class
 	}
+	r.cfg.Store.clock.tick.Store(tickOf(int64(from))) // the coarse clock of the picks
 	jobs := make([]job, workers)
 	counts := map[*Node]int{}
 	for now := from; now < from+d; now += time.Millisecond {

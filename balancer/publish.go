@@ -63,6 +63,7 @@ func (b *Balancer) settle() {
 	b.spread()
 	b.wants()
 	closing := b.reconcile()
+	b.dropEmpty()
 	clear(b.fresh)
 	b.ramp()
 	b.publish()

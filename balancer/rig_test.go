@@ -167,4 +167,7 @@ var (
 	azure = resolver.Locality{Cloud: "azure", Region: "y", Zone: "y-a"}
 )
 
-var success = resilience.Outcome{Class: resilience.Success}
+var (
+	success = resilience.Outcome{Class: resilience.Success}
+	neutral = resilience.Outcome{}
+)

@@ -162,9 +162,8 @@ func (b *Balancer) tierFor(k tierKey) *tier {
 	return t
 }
 
-// orderTiers drops empty tiers and sorts the others. Tiers keep their order
-// while only round-trip times change by less than a fifth.
-func (b *Balancer) orderTiers() {
+// dropEmpty forgets tiers without endpoints.
+func (b *Balancer) dropEmpty() {
 	b.tiers = slices.DeleteFunc(b.tiers, func(t *tier) bool {
 		if t.count == 0 && len(t.nodes) == 0 {
 			delete(b.byKey, t.key)
@@ -172,6 +171,11 @@ func (b *Balancer) orderTiers() {
 		}
 		return false
 	})
+}
+
+// orderTiers sorts the tiers. Tiers keep their order
+// while only round-trip times change by less than a fifth.
+func (b *Balancer) orderTiers() {
 	rtt := map[string]time.Duration{}
 	if b.cfg.RoundTrip != nil {
 		for _, t := range b.tiers {

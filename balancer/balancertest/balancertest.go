@@ -221,7 +221,7 @@ func churn(t *testing.T, policy balancer.Policy) {
 			}
 		})
 	}
-	for i := range 100 {
+	for i := range 30 {
 		w := []uint32{1, 2, 3, 4, 5, 6}
 		w[i%6] = 0
 		c.update(w...)
