@@ -26,7 +26,9 @@ func TestLBFailureSticks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ch := newChannel(t)
 		defer l.Close()
-		update(t, l, endpoints("10.0.0.1:1"), plainConfig())
+		cfg, spy := plainConfig(), &spyPolicy{}
+		cfg.Policy = spy
+		update(t, l, endpoints("10.0.0.1:1"), cfg)
 		c := ch.open()[0]
 		refused := status.Error(codes.InvalidArgument, "connection refused") // even as a status it must not end calls that can wait
 		for _, step := range []struct {
@@ -48,6 +50,9 @@ func TestLBFailureSticks(t *testing.T) {
 			if got := ch.connectivity(); got != step.want {
 				t.Errorf("after %v the channel is %v, want %v", step.to, got, step.want)
 			}
+			if got := spy.nodes()[0].State(); (got == Failed) != (step.want == connectivity.TransientFailure) {
+				t.Errorf("after %v the node is %v", step.to, got)
+			}
 		}
 		if c.connects != 3 { // at first, and after each Idle
 			t.Errorf("%d times told to connect, want 3", c.connects)
@@ -64,7 +69,9 @@ func TestLBLossIsSeenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ch := newChannel(t)
 		defer l.Close()
-		update(t, l, endpoints("10.0.0.1:1", "10.0.0.2:1"), plainConfig())
+		cfg, spy := plainConfig(), &spyPolicy{}
+		cfg.Policy = spy
+		update(t, l, endpoints("10.0.0.1:1", "10.0.0.2:1"), cfg)
 		a, b := ch.open()[0], ch.open()[1]
 		a.become(connectivity.Ready, nil)
 		b.become(connectivity.Ready, nil)
@@ -75,7 +82,19 @@ func TestLBLossIsSeenAtOnce(t *testing.T) {
 			if err != nil || r.SubConn != b {
 				t.Fatalf("picked %v, %v; want the ready connection", r.SubConn, err)
 			}
-			r.Done(grpcbalancer.DoneInfo{})
+			r.Done(grpcbalancer.DoneInfo{}) // grpc found it not ready after all
+		}
+		for _, n := range spy.nodes() {
+			if n.Load().InFlight() != 0 {
+				t.Errorf("%d in flight at %s after all are done", n.Load().InFlight(), n.ID)
+			}
+		}
+		// A call that picked a just before waits inside grpc: the same picker again
+		// wakes it, though the channel's state did not change.
+		before := ch.updates
+		settle()
+		if ch.updates == before || ch.connectivity() != connectivity.Ready {
+			t.Errorf("the loss of a connection was not passed on (channel %v)", ch.connectivity())
 		}
 	})
 }

@@ -22,7 +22,7 @@ func (p *pool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return c, nil
 	}
 	err = fmt.Errorf("%w: %w", resilience.ErrUnsent, err)
-	if ctx.Err() == nil { // else the request ended, which says nothing about the endpoint
+	if ctx.Err() == nil { // else nobody waits, which says nothing about the endpoint
 		p.fail(err)
 	}
 	return nil, err
@@ -76,7 +76,7 @@ func handshake(ctx context.Context, c net.Conn, config func(*resolver.Endpoint) 
 // fail takes the node out and probes until it can be reached again.
 func (p *pool) fail(err error) {
 	p.mu.Lock()
-	start := !p.probing && !p.dead
+	start := !p.probing && !p.dead && p.ctx.Err() == nil
 	if start {
 		p.probing = true
 		p.s.t.wg.Go(p.probe) // under the lock: not after abort, and so not after Close began to wait

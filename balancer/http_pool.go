@@ -29,7 +29,7 @@ type pool struct {
 	gate gate
 	rt   *http.Transport
 
-	ctx    context.Context // ends when the node left and nobody uses the pool
+	ctx    context.Context // of dials and probes; ends when the node left
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -94,8 +94,10 @@ func (p *pool) roundTrip(req *http.Request, body *heldBody) (*http.Response, err
 	return p.rt.RoundTrip(&r)
 }
 
-// Close retires the pool: nobody gets in any more, and the last one out closes it.
+// Close retires the pool: nobody gets in any more, and the last one out closes
+// it. Who waits for a connection goes to another endpoint at once.
 func (p *pool) Close() {
+	p.cancel()
 	if p.gate.retire() {
 		p.abort()
 	}

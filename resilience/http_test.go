@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/metadata"
 )
 
 func TestFromHTTP(t *testing.T) {
@@ -62,4 +64,18 @@ func TestFromHTTP(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzWaits(f *testing.F) {
+	for _, v := range []string{"", "0", "7", "-1", " 2 ", "9223372036854775807", "9223372036854775808", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		if d := retryAfter(v); d < 0 || d > MaxRetryAfter {
+			t.Errorf("Retry-After %q is %v", v, d)
+		}
+		if d := grpcPushback(metadata.MD{pushback: {v}}); d < -1 || d > MaxRetryAfter {
+			t.Errorf("pushback %q is %v", v, d)
+		}
+	})
 }
