@@ -70,6 +70,21 @@ func (c *channel) open() []*fakeConn {
 	return slices.DeleteFunc(slices.Clone(c.conns), func(f *fakeConn) bool { return f.shut })
 }
 
+// pick picks as grpc would.
+func (c *channel) pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	c.mu.Lock()
+	p := c.picker
+	c.mu.Unlock()
+	return p.Pick(info)
+}
+
+// count is how many times the state was passed on.
+func (c *channel) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.updates
+}
+
 func (c *channel) connectivity() connectivity.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()

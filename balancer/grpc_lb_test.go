@@ -57,7 +57,7 @@ func TestLBFailureSticks(t *testing.T) {
 		if c.connects != 3 { // at first, and after each Idle
 			t.Errorf("%d times told to connect, want 3", c.connects)
 		}
-		_, err := ch.picker.Pick(grpcbalancer.PickInfo{Ctx: t.Context()})
+		_, err := ch.pick(grpcbalancer.PickInfo{Ctx: t.Context()})
 		if _, isStatus := status.FromError(err); isStatus || err == nil || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("Pick error is %v (status: %v), want a plain error with the connection's text", err, isStatus)
 		}
@@ -78,7 +78,7 @@ func TestLBLossIsSeenAtOnce(t *testing.T) {
 		settle()
 		a.become(connectivity.Idle, nil)
 		for range 10 { // no time passes, nothing is published meanwhile
-			r, err := ch.picker.Pick(grpcbalancer.PickInfo{Ctx: t.Context()})
+			r, err := ch.pick(grpcbalancer.PickInfo{Ctx: t.Context()})
 			if err != nil || r.SubConn != b {
 				t.Fatalf("picked %v, %v; want the ready connection", r.SubConn, err)
 			}
@@ -91,9 +91,9 @@ func TestLBLossIsSeenAtOnce(t *testing.T) {
 		}
 		// A call that picked a just before waits inside grpc: the same picker again
 		// wakes it, though the channel's state did not change.
-		before := ch.updates
+		before := ch.count()
 		settle()
-		if ch.updates == before || ch.connectivity() != connectivity.Ready {
+		if ch.count() == before || ch.connectivity() != connectivity.Ready {
 			t.Errorf("the loss of a connection was not passed on (channel %v)", ch.connectivity())
 		}
 	})
@@ -140,7 +140,7 @@ func TestLBResolverError(t *testing.T) {
 		l, ch := newChannel(t)
 		defer l.Close()
 		pick := func() error {
-			r, err := ch.picker.Pick(grpcbalancer.PickInfo{Ctx: t.Context()})
+			r, err := ch.pick(grpcbalancer.PickInfo{Ctx: t.Context()})
 			if err == nil {
 				r.Done(grpcbalancer.DoneInfo{})
 			}
@@ -178,7 +178,7 @@ func TestLBKnownEmpty(t *testing.T) {
 		settle()
 		update(t, l, meshState(t), cfg)
 		settle()
-		_, err := ch.picker.Pick(grpcbalancer.PickInfo{Ctx: t.Context()})
+		_, err := ch.pick(grpcbalancer.PickInfo{Ctx: t.Context()})
 		if ch.connectivity() != connectivity.TransientFailure || err == nil || !strings.Contains(err.Error(), "no endpoint") {
 			t.Errorf("%v, %v; want a failing channel", ch.connectivity(), err)
 		}
@@ -202,7 +202,7 @@ func TestLBChangesConfigWithoutGap(t *testing.T) {
 		}
 		next := ch.open()[1]
 		pick := func() grpcbalancer.SubConn {
-			r, err := ch.picker.Pick(grpcbalancer.PickInfo{Ctx: t.Context()})
+			r, err := ch.pick(grpcbalancer.PickInfo{Ctx: t.Context()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,14 +261,14 @@ func TestLBPickAllocatesNothing(t *testing.T) {
 		info := grpcbalancer.PickInfo{FullMethodName: "/rig.Rig/Do", Ctx: ctx}
 		ok := grpcbalancer.DoneInfo{BytesSent: true, BytesReceived: true}
 		for { // until the first publish
-			if r, err := ch.picker.Pick(info); err == nil {
+			if r, err := ch.pick(info); err == nil {
 				r.Done(ok)
 				break
 			}
 		}
 		n := testing.AllocsPerRun(1000, func() {
 			call.attempts.Store(0)
-			r, err := ch.picker.Pick(info)
+			r, err := ch.pick(info)
 			if err != nil {
 				t.Fatal(err)
 			}
