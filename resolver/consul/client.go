@@ -33,6 +33,8 @@ type client struct {
 	http  *http.Client
 	trans *http.Transport
 	slots *slots
+	// maxBody bounds an answer, decompressed.
+	maxBody int64
 
 	mu       sync.Mutex // token file
 	token    string
@@ -65,9 +67,10 @@ func newClient(cfg resolved) (*client, error) {
 		}
 	}
 	return &client{
-		cfg:   cfg,
-		trans: t,
-		slots: newSlots(cfg.MaxConns),
+		cfg:     cfg,
+		trans:   t,
+		slots:   newSlots(cfg.MaxConns),
+		maxBody: maxBody,
 		// A redirect would carry the token to whoever it names.
 		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
@@ -120,7 +123,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, read fu
 	if ms, err := strconv.ParseInt(resp.Header.Get("X-Consul-LastContact"), 10, 64); err == nil && ms > 0 {
 		r.contact = time.Duration(min(ms, maxContact)) * time.Millisecond
 	}
-	body := &capped{r: resp.Body, left: maxBody}
+	body := &capped{r: resp.Body, left: c.maxBody}
 	if err := read(body); err != nil {
 		if body.over {
 			err = ErrTooLarge
@@ -235,14 +238,16 @@ func (c *client) currentToken() (string, error) {
 
 func (c *client) close() { c.trans.CloseIdleConnections() }
 
-// capped fails, rather than ends, when more than left bytes come.
+// capped fails, rather than ends, when more than left bytes come. It fills p
+// whenever it can: a JSON decoder scans what it has again with each read, and
+// would spend minutes on megabytes of blanks that come in small pieces.
 type capped struct {
 	r    io.Reader
 	left int64
 	over bool
 }
 
-func (c *capped) Read(p []byte) (int, error) {
+func (c *capped) Read(p []byte) (n int, err error) {
 	if c.left <= 0 {
 		c.over = true
 		return 0, ErrTooLarge
@@ -250,7 +255,11 @@ func (c *capped) Read(p []byte) (int, error) {
 	if int64(len(p)) > c.left {
 		p = p[:c.left]
 	}
-	n, err := c.r.Read(p)
+	for n < len(p) && err == nil {
+		var m int
+		m, err = c.r.Read(p[n:])
+		n += m
+	}
 	c.left -= int64(n)
 	return n, err
 }

@@ -7,7 +7,7 @@
 //
 //	aws, err := consul.New(consul.Config{Name: "aws"})
 //	gcp, err := consul.New(consul.Config{Name: "gcp", Datacenter: "gcp"})
-//	catalog, err := resolver.Merge(resolver.Source{Name: "aws", Catalog: aws}, ...)
+//	catalog, err := resolver.Merge(resolver.Source{Name: "aws", Catalog: aws}, …)
 //
 // What Config leaves empty comes from the environment that Consul's own tools
 // read, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_CACERT and so on.

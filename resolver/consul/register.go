@@ -17,7 +17,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/weft-mesh/weft/resolver"
-	"github.com/weft-mesh/weft/resolver/internal/hub"
 )
 
 // Register implements [resolver.Registrar] through the agent: the instance is
@@ -39,7 +38,7 @@ func (c *Catalog) Register(ctx context.Context, in resolver.Instance) (deregiste
 	r.cancel = cancel
 	if !c.goWhileOpen(func() { defer close(r.ended); r.heartbeat(beat) }) {
 		close(r.ended)
-		err = hub.ErrClosed
+		err = resolver.ErrClosed
 	}
 	if err == nil {
 		err = r.checkDatacenter(ctx)
