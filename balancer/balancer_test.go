@@ -141,3 +141,38 @@ func TestBadConfig(t *testing.T) {
 		t.Error("no Connect was accepted")
 	}
 }
+
+func BenchmarkAccept10k(b *testing.B) {
+	s := snapshotOf(eps(aws, "a", 10000))
+	b.ReportAllocs()
+	for b.Loop() {
+		var nodes []*Node
+		lb, err := New(Config{SubsetSize: -1}, Connector{Connect: func(n *Node) Conn { nodes = append(nodes, n); return nil }})
+		if err != nil {
+			b.Fatal(err)
+		}
+		lb.Update(s)
+		for _, n := range nodes {
+			lb.SetState(n, Ready, nil)
+		}
+		lb.Close()
+	}
+}
+
+func BenchmarkChangeOneOf100k(b *testing.B) {
+	list := eps(aws, "a", 100_000)
+	changed := make([]*resolver.Endpoint, len(list))
+	copy(changed, list)
+	other := *list[50_000]
+	other.Weight = 2
+	changed[50_000] = &other
+	r := newRig(b, Config{})
+	r.Update(snapshotOf(list))
+	states := []*resolver.Snapshot{snapshotOf(changed), snapshotOf(list)}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Update(states[i%2])
+		i++
+	}
+}
