@@ -94,7 +94,7 @@ func decodeDisk(data []byte, source, service string) ([]*Endpoint, time.Time, er
 	list := make([]*Endpoint, len(d.Endpoints))
 	for i, e := range d.Endpoints {
 		ep := &Endpoint{
-			ID: ID{e.Source, e.Node, e.Instance}, Addr: e.Addr,
+			ID: ID{e.Source, e.Node, e.Instance}, Service: service, Addr: e.Addr,
 			Locality: Locality{e.Cloud, e.Region, e.Zone},
 			Weight:   e.Weight, Health: e.Health, Protocol: e.Protocol, SPIFFEID: e.SPIFFEID,
 			Tags: e.Tags, Metadata: e.Metadata,

@@ -65,6 +65,13 @@ func mapped(change func(*resolver.Snapshot)) func(*static.Catalog) resolver.Cata
 var violations = map[string]func(*static.Catalog) resolver.Catalog{
 	"none":     func(c *static.Catalog) resolver.Catalog { return c },
 	"unsorted": mapped(func(s *resolver.Snapshot) { slices.Reverse(s.Endpoints) }),
+	"nameless": mapped(func(s *resolver.Snapshot) {
+		for i, e := range s.Endpoints {
+			fresh := *e
+			fresh.Service = ""
+			s.Endpoints[i] = &fresh
+		}
+	}),
 	"duplicates": mapped(func(s *resolver.Snapshot) {
 		if len(s.Endpoints) > 0 {
 			s.Endpoints = append(s.Endpoints, s.Endpoints[len(s.Endpoints)-1])

@@ -92,6 +92,9 @@ func inspect(t *testing.T, service string, s *resolver.Snapshot) {
 		if i > 0 && s.Endpoints[i-1].ID.Compare(e.ID) >= 0 {
 			t.Errorf("endpoints of %q are not sorted and unique: %q before %q", service, s.Endpoints[i-1].ID, e.ID)
 		}
+		if e.Service != service {
+			t.Errorf("endpoint %q of %q says that it is of service %q", e.ID, service, e.Service)
+		}
 		if _, _, err := net.SplitHostPort(e.Addr); err != nil || e.Weight < 1 || e.Weight > resolver.MaxWeight {
 			t.Errorf("endpoint %q of %q: address %q, weight %d", e.ID, service, e.Addr, e.Weight)
 		}

@@ -59,6 +59,7 @@ func (c *Catalog) normalize(service string, raw resolver.Endpoint) (*resolver.En
 	if ep.SPIFFEID != "" && (!strings.HasPrefix(ep.SPIFFEID, "spiffe://") || len(ep.SPIFFEID) > 2048) {
 		return nil, fmt.Errorf("SPIFFE ID %q does not begin with spiffe:// or is over 2048 bytes", clip(ep.SPIFFEID))
 	}
+	ep.Service = service
 	ep.Weight = max(ep.Weight, 1)
 	ep.ID.Source = cmp.Or(ep.ID.Source, c.cfg.Name)
 	ep.ID.Instance = cmp.Or(ep.ID.Instance, ep.Addr)

@@ -127,6 +127,7 @@ services:
 		"\t\t\"protocol\": \"grpc\", \"spiffe_id\": \"spiffe://prod.example/ns/default/dc/gcp/svc/payments\", \"tags\": [\"v2\", \"canary\"], \"meta\": {\"version\": \"2.1\"}}]\n\t}\n}\n"
 	want := &resolver.Endpoint{
 		ID:       resolver.ID{Source: "aws", Node: "vm-7", Instance: "payments-1"},
+		Service:  "payments",
 		Addr:     "[2001:db8::1]:9000",
 		Locality: resolver.Locality{Cloud: "gcp", Region: "europe-west1", Zone: "europe-west1-b"},
 		Weight:   10, Health: resolver.Warning, Protocol: "grpc",

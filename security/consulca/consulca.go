@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -44,6 +45,10 @@ type Config struct {
 	Wait time.Duration
 	// MaxBackoff bounds the random pause after a failed query. 0 is 30 s.
 	MaxBackoff time.Duration
+	// CacheDir keeps the identity, its private key included, in a file for the
+	// owner only, so that a process can start while the agent is away. It is used
+	// when the agent refuses or does not answer within a second. Empty keeps nothing.
+	CacheDir string
 	// Logger gets the events. Nil discards them.
 	Logger *slog.Logger
 }
@@ -62,6 +67,8 @@ type Source struct {
 	leaf *x509svid.SVID
 	own  *x509bundle.Bundle
 	errs map[string]error // by watch
+	// failed is closed when the first query has failed.
+	failed chan struct{}
 }
 
 // New starts watching and waits for the first identity, at most until ctx ends; then
@@ -78,6 +85,9 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	s.wg.Go(func() { s.watch(run, "leaf", s.fetchLeaf) })
 	s.wg.Go(func() { s.watch(run, "roots", s.fetchRoots) })
 	s.wg.Go(func() { s.cell.Guard(run.Done(), s.cfg.Logger) })
+	if cfg.CacheDir != "" {
+		s.startCached(ctx, ready)
+	}
 	select {
 	case <-ready:
 		return s, nil
@@ -88,6 +98,24 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 			why = errors.New("the agent has not answered")
 		}
 		return nil, fmt.Errorf("consulca: no identity for service %q: %w; last: %w", s.cfg.Service, context.Cause(ctx), why)
+	}
+}
+
+// startCached gives the agent the first word, and takes the cached identity if it
+// does not use it.
+func (s *Source) startCached(ctx context.Context, ready <-chan struct{}) {
+	grace := time.NewTimer(cacheGrace)
+	defer grace.Stop()
+	select {
+	case <-ready:
+		return
+	case <-ctx.Done():
+		return
+	case <-s.failed:
+	case <-grace.C:
+	}
+	if err := s.load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.cfg.Logger.Warn("identity.cache_unusable", "service", s.cfg.Service, "error", err)
 	}
 }
 
@@ -110,7 +138,7 @@ func prepare(cfg Config) (*Source, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{cfg: cfg, extra: held.Bundles{}, errs: map[string]error{}, idle: func() {}}
+	s := &Source{cfg: cfg, extra: held.Bundles{}, errs: map[string]error{}, failed: make(chan struct{}), idle: func() {}}
 	for _, b := range cfg.ExtraBundles {
 		if b == nil || b.Empty() {
 			return nil, errors.New("consulca: Config.ExtraBundles holds an empty bundle; leave out a trust domain that nobody is trusted of")

@@ -110,6 +110,16 @@ func (s *Source) fetchRoots(q *api.QueryOptions) (uint64, func() error, error) {
 func (s *Source) take(leaf *x509svid.SVID, own *x509bundle.Bundle) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.takeLocked(leaf, own)
+	if err == nil && s.leaf != nil && s.own != nil {
+		if err := s.save(); err != nil {
+			s.cfg.Logger.Warn("identity.cache_failed", "service", s.cfg.Service, "error", err)
+		}
+	}
+	return err
+}
+
+func (s *Source) takeLocked(leaf *x509svid.SVID, own *x509bundle.Bundle) error {
 	if leaf != nil {
 		s.leaf = leaf
 	}
@@ -147,6 +157,11 @@ func (s *Source) outcome(what string, err error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		err = fmt.Errorf("consulca: service %q: %w", s.cfg.Service, err)
+		select {
+		case <-s.failed:
+		default:
+			close(s.failed)
+		}
 	}
 	s.errs[what] = err
 	all := errors.Join(s.errs["leaf"], s.errs["roots"])
