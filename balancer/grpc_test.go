@@ -214,7 +214,7 @@ func TestGRPCChurn(t *testing.T) {
 			}
 		})
 	}
-	for i := range 150 {
+	for i := range 80 {
 		r.UpdateState(endpoints(addrs[i%6], addrs[(i+1)%6], addrs[(i*i)%6]))
 		for range 16 {
 			<-tick

@@ -130,7 +130,7 @@ func TestHTTPChurn(t *testing.T) {
 				}
 			})
 		}
-		for range 100 {
+		for range 60 {
 			i := rand.IntN(len(eps) - 2)
 			set(t, cat, eps[i:i+1+rand.IntN(2)]...)
 			for range 16 {

@@ -27,12 +27,15 @@ func newPipeNet(t *testing.T, addrs ...string) *pipeNet {
 				_, _ = io.WriteString(w, "begin ")
 				w.(http.Flusher).Flush()
 				select {
-				case <-time.After(10 * time.Second):
+				case <-time.After(time.Minute):
 				case <-r.Context().Done():
 				}
 			}
 			_, _ = io.WriteString(w, addr)
 		})}
+		srv.Protocols = new(http.Protocols)
+		srv.Protocols.SetHTTP1(true)
+		srv.Protocols.SetUnencryptedHTTP2(true)
 		done := make(chan struct{})
 		go func() { defer close(done); _ = srv.Serve(l) }()
 		t.Cleanup(func() { _ = srv.Close(); <-done })
