@@ -39,11 +39,11 @@ type duration time.Duration
 func (d *duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("%s is not a duration; write it as a string such as \"10s\"", clipped(string(b)))
+		return fmt.Errorf("%s is not a duration; write it as a string such as \"10s\"", clip(string(b)))
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("%q is not a duration; write it as \"10s\"", clipped(s))
+		return fmt.Errorf("%q is not a duration; write it as \"10s\"", clip(s))
 	}
 	*d = duration(v)
 	return nil
@@ -69,7 +69,7 @@ func parseConfig(text []byte) (Config, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&j); err != nil {
-		return Config{}, fmt.Errorf("balancer: config of %q: %s", Name, clipLong(err.Error()))
+		return Config{}, fmt.Errorf("balancer: config of %q: %s", Name, clip(err.Error()))
 	}
 	if dec.More() {
 		return Config{}, fmt.Errorf("balancer: config of %q: text after the object", Name)
@@ -85,7 +85,7 @@ func parseConfig(text []byte) (Config, error) {
 	if j.Policy != "" {
 		p, ok := namedPolicies()[j.Policy]
 		if !ok {
-			return Config{}, fmt.Errorf("balancer: config of %q: policy %q is unknown; use one of %s", Name, clipped(j.Policy), policyNames())
+			return Config{}, fmt.Errorf("balancer: config of %q: policy %q is unknown; use one of %s", Name, clip(j.Policy), policyNames())
 		}
 		cfg.Policy = p
 	}
@@ -107,16 +107,4 @@ func policyNames() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
-}
-
-func clipped(s string) string { return clipTo(s, 64) }
-
-func clipLong(s string) string { return clipTo(s, 256) }
-
-// clipTo bounds foreign text that goes into an error.
-func clipTo(s string, n int) string {
-	if len(s) > n {
-		return strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
 }

@@ -8,42 +8,6 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 )
 
-// generation is one configuration of a channel with its core.
-type generation struct {
-	lb       *lb
-	core     *Balancer
-	attached *Config // what it was made of: either this
-	text     string  // or this
-
-	in    atomic.Pointer[input]
-	hint  int          // of input.address; connect is called under the core's mutex
-	nodes atomic.Int64 // endpoints in the newest snapshot
-	known atomic.Bool
-}
-
-func (g *generation) update(in *input) {
-	g.in.Store(in)
-	g.nodes.Store(int64(len(in.snapshot.Endpoints)))
-	g.known.Store(known(in.snapshot))
-	g.core.Update(in.snapshot)
-}
-
-// connectivity is the core's state in grpc's words.
-func (g *generation) connectivity() connectivity.State {
-	switch s, _ := g.core.State(); s {
-	case Ready:
-		return connectivity.Ready
-	case Connecting:
-		return connectivity.Connecting
-	case Failed:
-		return connectivity.TransientFailure
-	}
-	if g.known.Load() {
-		return connectivity.TransientFailure // known to have no endpoints
-	}
-	return connectivity.Connecting
-}
-
 // connect makes the SubConn of a node: one address, with the attributes that the
 // resolver gave it, so that credentials see whom they must expect.
 func (g *generation) connect(n *Node) Conn {

@@ -6,8 +6,6 @@ import (
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
-
-	"github.com/weft-mesh/weft/resolver"
 )
 
 // lb is the policy of one channel. grpc calls its methods one after the other.
@@ -54,47 +52,6 @@ func (l *lb) UpdateClientConnState(ccs grpcbalancer.ClientConnState) error {
 	return nil
 }
 
-// generation is the newest generation, made anew if the configuration changed.
-func (l *lb) generation(ccs grpcbalancer.ClientConnState) (*generation, error) {
-	g := &generation{lb: l, attached: attached(ccs.ResolverState)}
-	var cfg Config
-	if g.attached != nil {
-		cfg = *g.attached
-	} else if c, ok := ccs.BalancerConfig.(*lbConfig); ok {
-		cfg, g.text = c.cfg, c.text
-	}
-	l.mu.Lock()
-	last := l.cur
-	if l.next != nil {
-		last = l.next
-	}
-	l.mu.Unlock()
-	if last != nil && last.attached == g.attached && last.text == g.text {
-		return last, nil
-	}
-	core, err := New(cfg, Connector{Connect: g.connect, Published: func() { l.published(g) }})
-	if err != nil {
-		return nil, err
-	}
-	g.core = core
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cur == nil {
-		l.cur = g
-		l.picker.core.Store(core)
-		return g, nil
-	}
-	if l.next != nil {
-		l.retire(l.next)
-	}
-	l.next = g
-	return g, nil
-}
-
-// retire closes a generation in the background: its Close waits for its own
-// publishing, which may be what got us here.
-func (l *lb) retire(g *generation) { l.wg.Go(g.core.Close) }
-
 // published passes a change of g on to grpc. Every one of them is passed: the
 // same picker again wakes the waiting calls, and a call that found its
 // connection gone waits for exactly that.
@@ -124,7 +81,7 @@ func (l *lb) ResolverError(err error) {
 		return
 	}
 	// The text only: a wrapped status would end calls that can wait.
-	err = fmt.Errorf("balancer: no endpoint of %q is known: %s", clipped(l.service), err.Error())
+	err = fmt.Errorf("balancer: no endpoint of %q is known: %s", clip(l.service), err.Error())
 	l.picker.err.Store(&err)
 	l.report(connectivity.TransientFailure)
 }
@@ -150,6 +107,3 @@ func (l *lb) Close() {
 	}
 	l.wg.Wait()
 }
-
-// known reports whether s says which endpoints there are.
-func known(s *resolver.Snapshot) bool { return s.State != resolver.Unknown }
