@@ -115,8 +115,8 @@ const (
 	lostGrace    = time.Second            // a lost connection counts as healthy while it is remade
 	lingerAfter  = 10 * time.Second       // a node that is no longer chosen stays connected
 	benchAfter   = 5 * time.Second        // a node that cannot be connected yields its place
-	benchAlone   = time.Second            // the same, while no node of its tier is ready; doubles up to maxBenchAlone
-	maxAlone     = 30 * time.Second       //
+	benchAlone   = time.Second            // the same, while no node of its tier is ready; doubles each time,
+	maxAlone     = 30 * time.Second       // up to this
 	benchFor     = time.Minute            // how long it is not chosen again
 	maxBench     = 256                    // benched endpoints per tier; beyond, start over
 	rampSteps    = 20                     // weight changes of one slow start

@@ -211,3 +211,28 @@ func TestShareWithoutReadyNode(t *testing.T) {
 		t.Errorf("gcp got %.2f", got)
 	}
 }
+
+// The local cloud's catalog answers after another's: at the start it is trusted
+// at once, later it proves itself like one that recovers.
+func TestNewTier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for wait, want := range map[time.Duration]float64{time.Second: 1, time.Minute: 0} {
+			r := newRig(t, Config{Local: aws})
+			near, far := eps(aws, "a", 3), eps(gcp, "g", 3)
+			r.Update(snapshotOf(far))
+			r.connectAll()
+			r.advance(wait)
+			r.Update(snapshotOf(near, far))
+			r.advance(time.Second)
+			if got := r.share("aws"); got != want {
+				t.Errorf("after %v the local cloud appeared and took %.2f, want %.0f", wait, got, want)
+			}
+			r.advance(30 * time.Second)
+			if got := r.share("aws"); got != 1 {
+				t.Errorf("in the end the local cloud took %.2f", got)
+			}
+			r.Close()
+		}
+	})
+}

@@ -16,11 +16,11 @@ type spill struct {
 	panic   bool
 }
 
-func newSpill(trusted bool, now time.Time) spill {
+func newSpill(trusted bool) spill {
 	if trusted {
 		return spill{healthy: 1, cap: 1, last: 1}
 	}
-	return spill{step: now}
+	return spill{} // waits from the first look on
 }
 
 const epsilon = 1e-9

@@ -154,8 +154,9 @@ func (b *Balancer) tierFor(k tierKey) *tier {
 	if t == nil {
 		t = &tier{key: k, alone: benchAlone}
 		t.best = candidates{full: true, limit: 2*max(b.cfg.SubsetSize, b.cfg.WarmConns) + 16}
-		// A tier that appears while others serve proves itself first.
-		t.spill = newSpill(!b.served, b.now)
+		// A tier that appears while others serve proves itself first; but not while
+		// the sources of a merged catalog are still coming in one by one.
+		t.spill = newSpill(!b.served || b.now.Sub(b.began) < b.cfg.FailbackAfter)
 		b.byKey[k] = t
 		b.tiers = append(b.tiers, t)
 	}
