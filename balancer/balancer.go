@@ -59,6 +59,7 @@ type Balancer struct {
 	tiers   []*tier // in the order of preference
 	spare   map[resolver.ID]spareNode
 	fresh   map[*resolver.Endpoint]struct{} // joined in the current change
+	arrived map[string]bool                 // sources that answered for the first time with the newest snapshot
 	ramping []*Node
 
 	timer   *time.Timer
@@ -114,6 +115,7 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 		return
 	}
 	b.now = time.Now()
+	b.arrived = arrived(b.snap, s)
 	b.snap = s
 	if s.State != resolver.Unknown {
 		if !b.known {

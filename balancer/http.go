@@ -125,6 +125,15 @@ func (t *Transport) list() []*service {
 	return all
 }
 
+// Status reports the balancing of each service in use, by name.
+func (t *Transport) Status() map[string]Status {
+	out := map[string]Status{}
+	for _, s := range t.list() {
+		out[s.name] = s.lb.Status()
+	}
+	return out
+}
+
 // CloseIdleConnections closes the connections that no request uses. The services
 // stay watched.
 func (t *Transport) CloseIdleConnections() {

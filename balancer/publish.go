@@ -96,7 +96,7 @@ func (b *Balancer) publish() {
 		if acc += s; s > 0 && s >= total-epsilon || total <= 0 && i == 0 {
 			t.only = i
 		}
-		t.upTo = append(t.upTo, uint64(min(acc/max(total, epsilon), 1)*math.MaxInt64)<<1)
+		t.upTo = append(t.upTo, upTo(acc/max(total, epsilon)))
 	}
 	if b.served = b.served || live > 0; live == 0 {
 		t.err = b.explain()
@@ -104,6 +104,15 @@ func (b *Balancer) publish() {
 		t.err = ErrNotReady // the readiness was lost a moment ago; a publish follows
 	}
 	b.table.Store(t)
+}
+
+// upTo scales a part of 1 to the range of a random uint64. The sum of the shares
+// may miss 1 by rounding; what is left over belongs to the last tier that has any.
+func upTo(part float64) uint64 {
+	if part >= 1-epsilon {
+		return math.MaxUint64
+	}
+	return uint64(part * (1 << 63) * 2)
 }
 
 // picker makes a tier's picker if something that it depends on has changed.

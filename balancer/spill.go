@@ -26,14 +26,14 @@ func newSpill(trusted bool) spill {
 const epsilon = 1e-9
 
 // usable is the part of h that the tier may take. A loss counts at once. A gain
-// counts when the tier has not got worse for wait, and then in steps of 10 % of
-// all, one per wait/10. again is when the next step is due, or zero.
+// counts when it has lasted for wait without getting worse, and then in steps of
+// 10 % of all, one per wait/10. again is when the next step is due, or zero.
 func (s *spill) usable(h float64, wait time.Duration, now time.Time) (u float64, again time.Time) {
 	switch {
 	case wait < 0:
 		s.cap = h
-	case h < s.cap-epsilon:
-		s.cap, s.step = h, now.Add(wait)
+	case h <= s.cap+epsilon: // a loss, or nothing to gain
+		s.cap, s.step = min(s.cap, h), time.Time{}
 	case h < s.last-epsilon || s.step.IsZero():
 		s.step = now.Add(wait)
 	}

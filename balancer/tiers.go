@@ -130,7 +130,7 @@ func (b *Balancer) change(ch change) {
 	}
 	if ch.now != nil {
 		to = b.tierOf(ch.now.Locality)
-		if b.served && (ch.was == nil || ch.was.Health == resolver.Critical && ch.now.Health != resolver.Critical) {
+		if b.joins(ch.now) && (ch.was == nil || ch.was.Health == resolver.Critical && ch.now.Health != resolver.Critical) {
 			if b.fresh == nil {
 				b.fresh = map[*resolver.Endpoint]struct{}{}
 			}
@@ -138,25 +138,46 @@ func (b *Balancer) change(ch change) {
 		}
 	}
 	if ch.was != nil && ch.now != nil && from == to {
-		b.admit(b.tierFor(to), ch)
+		b.admit(b.tierFor(to, ch.now), ch)
 		return
 	}
 	if ch.was != nil {
-		b.admit(b.tierFor(from), change{was: ch.was})
+		b.admit(b.tierFor(from, ch.was), change{was: ch.was})
 	}
 	if ch.now != nil {
-		b.admit(b.tierFor(to), change{now: ch.now})
+		b.admit(b.tierFor(to, ch.now), change{now: ch.now})
 	}
 }
 
-func (b *Balancer) tierFor(k tierKey) *tier {
+// joins reports whether an endpoint is new to a set that serves, and not only
+// new to us because its source has answered for the first time.
+func (b *Balancer) joins(ep *resolver.Endpoint) bool { return b.served && !b.arrived[ep.ID.Source] }
+
+// arrived is the sources that were not known in the snapshot before, and are now.
+func arrived(before, now *resolver.Snapshot) map[string]bool {
+	var out map[string]bool
+	for i, src := range now.Sources {
+		if src.State == resolver.Unknown {
+			continue
+		}
+		if before == nil || i >= len(before.Sources) || before.Sources[i].State == resolver.Unknown {
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[src.Source] = true
+		}
+	}
+	return out
+}
+
+// tierFor is the tier k, made for its first endpoint ep if there is none.
+func (b *Balancer) tierFor(k tierKey, ep *resolver.Endpoint) *tier {
 	t := b.byKey[k]
 	if t == nil {
 		t = &tier{key: k, alone: benchAlone}
 		t.best = candidates{full: true, limit: 2*max(b.cfg.SubsetSize, b.cfg.WarmConns) + 16}
-		// A tier that appears while others serve proves itself first; but not while
-		// the sources of a merged catalog are still coming in one by one.
-		t.spill = newSpill(!b.served || b.now.Sub(b.began) < b.cfg.FailbackAfter)
+		// A tier that appears while others serve proves itself first.
+		t.spill = newSpill(!b.joins(ep))
 		b.byKey[k] = t
 		b.tiers = append(b.tiers, t)
 	}
