@@ -154,7 +154,11 @@ func (c *client) put(ctx context.Context, path string, query url.Values, v any) 
 // do sends one request. An answer other than 200 is a statusError.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
 	u := *c.cfg.base
-	u.Path += path
+	u.RawPath = u.Path + path // escaped by the caller
+	var err error
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
+		return nil, fmt.Errorf("path %q: %w", clip(u.RawPath), err)
+	}
 	if query == nil {
 		query = url.Values{}
 	}

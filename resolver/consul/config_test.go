@@ -74,3 +74,21 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ addr, base, socket string }{
+		{"consul:8500", "http://consul:8500", ""},
+		{"http://[::1]:8500/", "http://[::1]:8500", ""},
+		{"https://proxy.example/consul/", "https://proxy.example/consul", ""},
+		{"unix:///run/consul.sock", "http://localhost", "/run/consul.sock"},
+	} {
+		base, socket, err := parseAddress(tt.addr, false)
+		if err != nil || base.String() != tt.base || socket != tt.socket {
+			t.Errorf("%s: %v, %q, %v", tt.addr, base, socket, err)
+		}
+	}
+	if base, _, _ := parseAddress("http://consul:8500", true); base.Scheme != "https" {
+		t.Error("an http scheme undid CONSUL_HTTP_SSL")
+	}
+}

@@ -170,6 +170,28 @@ func TestRestartWithData(t *testing.T) {
 	}
 }
 
+// TestServersLost: the agent lives and its servers are gone. It must not look
+// like an empty service, for a running watch or for a new one.
+func TestServersLost(t *testing.T) {
+	t.Parallel()
+	server := ctest.Start(t, consultest.Config{})
+	agent := ctest.Start(t, consultest.Config{Join: server})
+	register(t, agent, native("web", 1))
+	c := open(t, at(agent))
+	w := read(t, c, "web")
+	w.until("is known", identified)
+	server.Kill()
+	w.until("is stale", stale(1))
+	read(t, c, "inventory").until("is unknown with a reason", func(s *resolver.Snapshot) bool {
+		return s.State == resolver.Unknown && s.Reason != nil
+	})
+	for _, s := range w.seen()[1:] {
+		if s.State != resolver.Unknown && len(s.Endpoints) != 1 {
+			t.Errorf("delivered %s", show(s))
+		}
+	}
+}
+
 // TestCloseFreesConnections: against a real agent, nothing is held after Close.
 func TestCloseFreesConnections(t *testing.T) {
 	t.Parallel()

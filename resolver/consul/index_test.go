@@ -22,6 +22,7 @@ func TestIndexRules(t *testing.T) {
 		{"growing index is applied", []response{list3(5), {index: 6, body: instances(4)}}, known(4), 3, known(0)},
 		{"equal index is ignored whatever the body says", []response{list3(5), {index: 5}, {index: 5}}, known(3), 4, known(0)},
 		{"lower index is confirmed from zero", []response{list3(50), {index: 9}, list3(10)}, known(3), 4, known(0)},
+		{"a list with a lower index is not applied", []response{list3(50), {index: 9, body: instances(4)}, list3(51)}, known(3), 4, known(4)},
 		{"lower index and a confirmed state loss", []response{list3(50), {index: 9}, {index: 10}, {index: 10}}, known(0), 5, stale(3)},
 		{"an empty list that is not confirmed", []response{list3(5), {index: 6}, list3(7)}, known(3), 4, known(0)},
 		{"an empty list that is confirmed", []response{list3(5), {index: 6}, {index: 6}}, known(0), 4, stale(3)},

@@ -60,6 +60,35 @@ func TestRegister(t *testing.T) {
 	w.until("stays empty", known(0))
 }
 
+// TestRegisterOddID: an id that has to be escaped in paths.
+func TestRegisterOddID(t *testing.T) {
+	t.Parallel()
+	a := sharedAgent(t)
+	cfg := at(a)
+	cfg.TTL = time.Second
+	c := open(t, cfg)
+	w := read(t, c, "odd")
+	const id = "rack 7/odd?x=1%2F#é"
+	dereg, err := c.Register(t.Context(), resolver.Instance{Service: "odd", ID: id, Host: "127.0.0.1", Port: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := w.until("shows it", known(1)).Endpoints[0]; e.ID.Instance != id {
+		t.Errorf("id %q", e.ID.Instance)
+	}
+	if err := a.Client().Agent().UpdateTTL("service:"+id, "", "critical"); err != nil {
+		t.Fatal(err)
+	}
+	w.until("heard of the heartbeat", func(s *resolver.Snapshot) bool { // critical, then passing by the heartbeat
+		return s.Endpoints[0].Health == resolver.Critical
+	})
+	w.until("heard of the heartbeat", func(s *resolver.Snapshot) bool { return s.Endpoints[0].Health == resolver.Passing })
+	if err := dereg(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.until("is gone", known(0))
+}
+
 func TestRegisterRefuses(t *testing.T) {
 	t.Parallel()
 	a := sharedAgent(t)
