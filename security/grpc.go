@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 
 	"google.golang.org/grpc/attributes"
@@ -45,7 +46,17 @@ func ServerCredentials(src Source, authorize Authorizer, rejected ...func(*Hands
 	}
 	cfg := serverTLS(src, authorize, rejected)
 	cfg.NextProtos = []string{"h2"}
+	cfg.GetConfigForClient = refuseOthers
 	return &serverCreds{cfg: cfg}
+}
+
+// refuseOthers refuses a client that says it speaks other protocols only.
+// crypto/tls does so itself, but lets "http/1.1" pass as if it were none.
+func refuseOthers(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if len(hello.SupportedProtos) > 0 && !slices.Contains(hello.SupportedProtos, "h2") {
+		return nil, errors.New("security: client offers no HTTP/2 by ALPN, gRPC needs it (is it an HTTP/1.1 client at the port of a gRPC server?)")
+	}
+	return nil, nil
 }
 
 // PeerFromContext is who made the call: the identity proven by the connection it

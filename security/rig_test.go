@@ -3,6 +3,7 @@ package security_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/weft-mesh/weft/internal/testpki"
 	"github.com/weft-mesh/weft/security"
@@ -192,4 +194,22 @@ func plainGet(t testing.TB, addr string) error {
 		return errors.New(resp.Status)
 	}
 	return nil
+}
+
+type x509Certificate = x509.Certificate
+
+// netPipe is a connection in memory with room for what is not read yet: on a
+// net.Pipe two ends that both send an alert would wait for each other.
+func netPipe(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	lis := bufconn.Listen(1 << 20)
+	var wg sync.WaitGroup
+	var serr error
+	wg.Go(func() { server, serr = lis.Accept() })
+	client, err := lis.Dial()
+	wg.Wait()
+	if err := errors.Join(err, serr); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
 }
