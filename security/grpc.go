@@ -141,7 +141,7 @@ func (s *serverCreds) Clone() credentials.TransportCredentials { d := *s; return
 func (s *serverCreds) OverrideServerName(string) error         { return nil }
 
 func protocolInfo() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"} //nolint:staticcheck // SecurityVersion is deprecated, yet shown by tools
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func tlsInfo(conn *tls.Conn) credentials.TLSInfo {
