@@ -140,6 +140,7 @@ func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 	was := ConnState(n.state.Swap(uint32(s)))
 	switch {
 	case s == Ready:
+		n.load.refused.Store(0)
 		n.failedAt, n.lostAt, n.unproven = time.Time{}, time.Time{}, false
 		if n.fresh {
 			b.beginRamp(n)
@@ -148,6 +149,7 @@ func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 		if n.failedAt.IsZero() {
 			n.failedAt = b.now
 		}
+		n.load.refused.CompareAndSwap(0, Now())
 		if err != nil {
 			b.err = err
 		}

@@ -13,6 +13,7 @@ import (
 type Load struct {
 	inflight atomic.Int64
 	ewma     atomic.Uint64 // see ewma.go
+	refused  atomic.Int64  // Now() since which no connection could be made, or 0
 	clock    *clock
 }
 
@@ -81,6 +82,23 @@ func (s *Store) release(id resolver.ID) {
 			e.idle = Now()
 		}
 	}
+}
+
+// deadAfter is how long an endpoint must refuse connections to count as dead.
+const deadAfter = 5 * time.Second
+
+// Dead reports whether live traffic shows that an endpoint is gone: for 5 s or
+// more no connection to it could be made. An endpoint that nobody tries to reach
+// is not dead. It is meant for resolver.CacheConfig.Dead.
+func (s *Store) Dead(id resolver.ID) bool {
+	s.mu.Lock()
+	e := s.loads[id]
+	s.mu.Unlock()
+	if e == nil {
+		return false
+	}
+	since := e.load.refused.Load()
+	return since != 0 && Now()-since >= int64(deadAfter)
 }
 
 func (s *Store) sweepLocked(now int64) {

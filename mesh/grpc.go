@@ -1,0 +1,138 @@
+package mesh
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/keepalive"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/security"
+)
+
+// serviceConfig selects the weft policy; what it does comes with each resolver state.
+const serviceConfig = `{"loadBalancingConfig":[{"` + balancer.Name + `":{}}]}`
+
+// Dial returns a connection to a service: discovered, balanced, and verified as
+// Config says. It does no I/O; the first call, or ClientConn.Connect, does.
+// Options are applied after the mesh's own; interceptors given here run before
+// the mesh's. The connection is the caller's to close; Leave closes it too.
+func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	if err := resolver.CheckService(service); err != nil {
+		return nil, &Error{Op: "dial", Service: service, Err: err}
+	}
+	cfg := m.cfg.Balancer
+	builder := resolver.NewBuilder(resolver.Filter(m.catalog, servesGRPC), resolver.BuilderConfig{
+		ExpectedID: m.peerID,
+		Decorate:   func(s *grpcresolver.State) { balancer.Attach(s, &cfg) },
+	})
+	all := []grpc.DialOption{
+		grpc.WithResolvers(builder),
+		grpc.WithTransportCredentials(security.ClientCredentials(m.identity, resolver.ExpectedSPIFFEID)),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		// Mesh traffic never goes through HTTPS_PROXY.
+		grpc.WithNoProxy(),
+		// Idleness would close warm connections, and the first call after it would pay for them.
+		grpc.WithIdleTimeout(0),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
+			MinConnectTimeout: m.cfg.ConnectTimeout,
+		}),
+		// The shortest that grpc allows: a black hole is found in 13 s, not in 15 min.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
+		grpc.WithMaxHeaderListSize(maxHeaderList),
+	}
+	all = append(all, opts...)
+	// Last is innermost: headers added by the user's interceptors are seen.
+	all = append(all, grpc.WithChainUnaryInterceptor(unaryClient(service)), grpc.WithChainStreamInterceptor(streamClient(service)))
+	conn, err := grpc.NewClient(resolver.Scheme+":///"+service, all...)
+	if err != nil {
+		return nil, &Error{Op: "dial", Service: service, Err: err}
+	}
+	m.grpc.track(conn)
+	if m.isLeft() { // Leave may have missed it
+		m.grpc.close()
+		return nil, &Error{Op: "dial", Service: service, Err: ErrLeft}
+	}
+	return conn, nil
+}
+
+// grpcFace is what the mesh keeps of gRPC.
+type grpcFace struct {
+	mu     sync.Mutex
+	conns  []*grpc.ClientConn
+	health map[*grpc.Server]*health.Server // servers that were made and not served to their end
+}
+
+// track remembers a connection for Leave, and forgets those that are closed.
+func (f *grpcFace) track(conn *grpc.ClientConn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns = slices.DeleteFunc(f.conns, func(c *grpc.ClientConn) bool { return c.GetState() == connectivity.Shutdown })
+	f.conns = append(f.conns, conn)
+}
+
+func (f *grpcFace) close() {
+	f.mu.Lock()
+	conns := f.conns
+	f.conns = nil
+	f.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close() // its user may have closed it already
+	}
+}
+
+// servesGRPC keeps the endpoints that a gRPC connection can use. An endpoint
+// that does not name its protocol is taken at its word of being the service.
+func servesGRPC(e *resolver.Endpoint) bool {
+	return e.Protocol == "" || e.Protocol == "grpc" || e.Protocol == "http2" || e.Protocol == "tcp"
+}
+
+// unaryClient names the call for the rooms below, and the place for the caller.
+func unaryClient(service string) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, call := balancer.NewCall(ctx, service, method)
+		if err := invoke(ctx, method, req, reply, cc, opts...); err != nil {
+			return callError("call", call, err)
+		}
+		return nil
+	}
+}
+
+func streamClient(service string) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		ctx, call := balancer.NewCall(ctx, service, method)
+		call.Stream = true
+		s, err := stream(ctx, desc, cc, method, opts...)
+		if err != nil {
+			return nil, callError("stream", call, err)
+		}
+		return &clientStream{ClientStream: s, call: call}, nil
+	}
+}
+
+// clientStream gives a stream's errors the same shape as a call's.
+type clientStream struct {
+	grpc.ClientStream
+	call *balancer.Call
+}
+
+func (s *clientStream) RecvMsg(msg any) error { return s.wrap(s.ClientStream.RecvMsg(msg)) }
+
+func (s *clientStream) SendMsg(msg any) error { return s.wrap(s.ClientStream.SendMsg(msg)) }
+
+func (s *clientStream) wrap(err error) error {
+	if err == nil || err == io.EOF { // io.EOF is a signal that callers compare with ==
+		return err
+	}
+	return callError("stream", s.call, err)
+}

@@ -1,0 +1,95 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/weft-mesh/weft/security"
+)
+
+// NewGRPCServer returns a server with the mesh's identity, callers' identities
+// verified, sane limits, and the gRPC health service. Options are applied after
+// the mesh's own. Run it with Serve.
+func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
+	age := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
+	if m.cfg.MaxConnectionAge > 0 {
+		age.MaxConnectionAge = m.cfg.MaxConnectionAge // grpc adds 10 % jitter
+		age.MaxConnectionAgeGrace = m.cfg.MaxConnectionAge / 10
+	}
+	all := append([]grpc.ServerOption{
+		grpc.Creds(security.ServerCredentials(m.identity, m.cfg.Authorize, m.rejected)),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.KeepaliveParams(age),
+		// Members ping every 10 s, without a call too.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}, opts...)
+	srv := grpc.NewServer(all...)
+	h := health.NewServer()
+	h.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING) // until Serve
+	healthpb.RegisterHealthServer(srv, h)
+	m.grpc.mu.Lock()
+	defer m.grpc.mu.Unlock()
+	if m.grpc.health == nil {
+		m.grpc.health = map[*grpc.Server]*health.Server{}
+	}
+	m.grpc.health[srv] = h
+	return srv
+}
+
+// grpcServer is how Serve runs a server of NewGRPCServer.
+func (m *Mesh) grpcServer(srv *grpc.Server) (*server, error) {
+	m.grpc.mu.Lock()
+	h := m.grpc.health[srv]
+	m.grpc.mu.Unlock()
+	if h == nil {
+		return nil, errors.New("mesh: this *grpc.Server was not made by Mesh.NewGRPCServer, so it has no identity, or has been served; make one there")
+	}
+	return &server{
+		protocol: "grpc",
+		serve: func(l net.Listener) error {
+			defer func() {
+				m.grpc.mu.Lock()
+				delete(m.grpc.health, srv)
+				m.grpc.mu.Unlock()
+			}()
+			return srv.Serve(l)
+		},
+		ready: func(up bool) {
+			if up {
+				h.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+			} else {
+				h.Shutdown() // watchers hear NOT_SERVING, and it stays so
+			}
+		},
+		drain: func(ctx context.Context) error {
+			done := make(chan struct{})
+			go func() { srv.GracefulStop(); close(done) }()
+			select {
+			case <-done:
+				return nil
+			case <-ctx.Done():
+				srv.Stop() // ends GracefulStop
+				<-done
+				return ctx.Err()
+			}
+		},
+		cut: srv.Stop,
+	}, nil
+}
+
+func (m *Mesh) grpcServerOf(srv any) (*server, error) {
+	if srv, ok := srv.(*grpc.Server); ok {
+		return m.grpcServer(srv)
+	}
+	return nil, fmt.Errorf("mesh: cannot serve a %T; want a *grpc.Server or an *http.Server", srv)
+}

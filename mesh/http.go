@@ -1,0 +1,69 @@
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+
+	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/security"
+)
+
+// HTTPClient returns the client of the mesh: http://inventory/items/7 reaches a
+// service named inventory over mutual TLS. The scheme may be http or https; the
+// connection is mutual TLS in both cases. It follows redirects within the mesh
+// only, has no timeout of its own (use the request's context), and is shared:
+// copy it before changing it.
+func (m *Mesh) HTTPClient() *http.Client { return m.http.client }
+
+// httpFace is what the mesh keeps of HTTP.
+type httpFace struct{ client *http.Client }
+
+func (m *Mesh) openHTTP() error {
+	t, err := balancer.NewTransport(balancer.TransportConfig{
+		Catalog:  resolver.Filter(m.catalog, servesHTTP),
+		Balancer: m.cfg.Balancer,
+		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
+			return security.ClientTLS(m.identity, m.peerID(e))
+		},
+		ConnectTimeout: m.cfg.ConnectTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	m.http.client = &http.Client{Transport: roundTripper{t}}
+	m.onLeave(t.Close)
+	return nil
+}
+
+// servesHTTP keeps the endpoints that an HTTP connection can use.
+func servesHTTP(e *resolver.Endpoint) bool {
+	return e.Protocol == "" || e.Protocol == "http" || e.Protocol == "http2" || e.Protocol == "tcp"
+}
+
+// roundTripper names the call and gives its errors the mesh's shape.
+type roundTripper struct{ next http.RoundTripper }
+
+func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, call := balancer.NewCall(req.Context(), req.URL.Hostname(), req.Method)
+	call.Path = req.URL.Path
+	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, callError("http", call, err)
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the pools.
+func (t roundTripper) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// WithHashKey gives a call the key of the RingHash and Maglev policies, so that
+// calls with one key go to one endpoint. It has no effect on other policies.
+func WithHashKey(ctx context.Context, key string) context.Context {
+	return balancer.WithHash(ctx, balancer.HashString(key))
+}

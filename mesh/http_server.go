@@ -1,0 +1,66 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/weft-mesh/weft/security"
+)
+
+// NewHTTPServer returns a server with the mesh's identity, callers' identities
+// verified, and sane limits, for HTTP/1.1 and HTTP/2. Change its fields before
+// Serve; leave TLSConfig alone.
+func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
+	cfg, err := security.HTTPServerTLS(m.identity, m.cfg.Authorize, m.rejected)
+	if err != nil {
+		return nil, &Error{Op: "serve", Service: m.cfg.Service, Err: err}
+	}
+	return &http.Server{
+		Handler:           h,
+		TLSConfig:         cfg,
+		ReadHeaderTimeout: readHeaderTimeout, // bounds the TLS handshake too
+		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    maxHeaderList,
+		// What net/http would print, handshakes that fail for the most part.
+		ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+	}, nil
+}
+
+// httpServer is how Serve runs a server of NewHTTPServer.
+func httpServer(srv *http.Server) (*server, error) {
+	if srv.TLSConfig == nil {
+		return nil, errors.New("mesh: this *http.Server has no TLSConfig; make it with Mesh.NewHTTPServer")
+	}
+	return &server{
+		protocol: "http",
+		serve: func(l net.Listener) error {
+			if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		},
+		// Keep-alives stay on until the catalog has let go: closing idle connections
+		// now would race with callers who still choose them.
+		ready: func(bool) {},
+		drain: func(ctx context.Context) error {
+			err := srv.Shutdown(ctx)
+			if err != nil {
+				_ = srv.Close()
+			}
+			return err
+		},
+		cut: func() { _ = srv.Close() },
+	}, nil
+}
+
+// serverOf tells a gRPC server from an HTTP server.
+func (m *Mesh) serverOf(srv any) (*server, error) {
+	if srv, ok := srv.(*http.Server); ok {
+		return httpServer(srv)
+	}
+	return m.grpcServerOf(srv)
+}

@@ -1,0 +1,16 @@
+package mesh
+
+import "time"
+
+// Limits of the servers made here. The libraries' own defaults are open: no
+// timeouts (net/http), 16 MiB of headers and unlimited streams (grpc-go).
+const (
+	handshakeTimeout  = 5 * time.Second
+	readHeaderTimeout = 5 * time.Second
+	httpIdleTimeout   = 2 * time.Minute
+	maxStreams        = 250 // of one connection
+	// maxHeaderList bounds the headers of a message, both ways, in bytes.
+	maxHeaderList = 64 << 10
+	// agentTimeout bounds what Join asks of an agent that may be down.
+	agentTimeout = time.Second
+)

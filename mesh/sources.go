@@ -1,0 +1,200 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/consul"
+	"github.com/weft-mesh/weft/resolver/static"
+	"github.com/weft-mesh/weft/security/consulca"
+	"github.com/weft-mesh/weft/security/devca"
+	"github.com/weft-mesh/weft/security/files"
+	"github.com/weft-mesh/weft/security/workload"
+)
+
+// openCatalog opens what resolve decided on. Only a file is read at once; Consul
+// may be down.
+func (m *Mesh) openCatalog(ctx context.Context) error {
+	m.registrar = m.cfg.Registrar
+	var err error
+	switch m.cfg.catalog {
+	case "given":
+		m.catalog = m.cfg.Catalog
+	case "file":
+		var f *static.File
+		if f, err = static.Open(ctx, m.cfg.CatalogFile, static.FileConfig{Logger: m.log}); err != nil {
+			return err
+		}
+		m.onLeave(f.Close)
+		m.catalog = f
+	case "embedded":
+		if m.cfg.Embedded == nil {
+			if m.cfg.Embedded, err = NewEmbedded(m.log); err != nil {
+				return err
+			}
+		}
+		m.catalog = m.cfg.Embedded.Catalog
+	default:
+		err = m.openClouds(ctx)
+	}
+	if m.registrar == nil {
+		m.registrar, _ = m.catalog.(resolver.Registrar)
+	}
+	return err
+}
+
+// openClouds opens one Consul source for each cloud, with a cache of its own, so
+// that clouds fail apart.
+func (m *Mesh) openClouds(ctx context.Context) error {
+	var sources []resolver.Source
+	var home *consul.Catalog // announces this process
+	for i, cfg := range m.cfg.Clouds {
+		if cfg.Logger == nil {
+			cfg.Logger = m.log
+		}
+		src, err := consul.New(cfg)
+		if err != nil {
+			return fmt.Errorf("mesh: Config.Clouds[%d]: %w", i, err)
+		}
+		m.onLeave(src.Close)
+		own := cfg.Datacenter == "" && cfg.Peer == ""
+		if own && (home == nil || src.Name() == m.cfg.Locality.Cloud) {
+			home = src
+		}
+		cache, err := resolver.NewCache(src, resolver.CacheConfig{
+			Name:   src.Name(),
+			Dir:    m.cfg.SnapshotDir,
+			Hold:   m.cfg.QuarantineHold,
+			Dead:   m.store.Dead,
+			Logger: m.log,
+		})
+		if err != nil {
+			return err
+		}
+		m.onLeave(cache.Close)
+		m.caches = append(m.caches, namedCache{src.Name(), cache})
+		sources = append(sources, resolver.Source{Name: src.Name(), Catalog: cache})
+	}
+	merged, err := resolver.Merge(sources...)
+	if err != nil {
+		return err
+	}
+	m.onLeave(merged.Close)
+	m.catalog = merged
+	if home == nil {
+		return nil // a caller of other clouds only; Serve needs Config.Registrar
+	}
+	if m.registrar == nil {
+		m.registrar = home
+	}
+	m.learnLocality(ctx, home)
+	return nil
+}
+
+// learnLocality fills what nobody configured with what the local agent says of
+// itself. It is a convenience: without an answer in time the process runs on.
+func (m *Mesh) learnLocality(ctx context.Context, home *consul.Catalog) {
+	l := &m.cfg.Locality
+	if l.Cloud == "" {
+		l.Cloud = home.Name()
+		m.cfg.settings.set("Locality.Cloud", l.Cloud, FromConsul)
+	}
+	if l.Region != "" || l.Cloud != home.Name() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentTimeout)
+	defer cancel()
+	agent, err := home.AgentLocality(ctx)
+	if err != nil {
+		m.log.Warn("mesh.locality_unknown", "source", home.Name(), "error", err)
+		return
+	}
+	l.Region = agent.Region
+	m.cfg.settings.set("Locality.Region", l.Region, FromConsul)
+	if l.Zone == "" {
+		l.Zone = agent.Zone
+		m.cfg.settings.set("Locality.Zone", l.Zone, FromConsul)
+	}
+}
+
+// openIdentity opens the identity and waits for the first one, within ctx.
+func (m *Mesh) openIdentity(ctx context.Context) error {
+	switch m.cfg.identity {
+	case "given":
+		m.identity = m.cfg.Identity
+		return nil
+	case "spiffe":
+		src, err := workload.New(ctx, workload.Config{Logger: m.log})
+		if err != nil {
+			return err
+		}
+		m.onLeave(func(context.Context) error { return src.Close() })
+		m.identity = src
+	case "files":
+		cfg := m.cfg.Files
+		if cfg.Logger == nil {
+			cfg.Logger = m.log
+		}
+		src, err := files.New(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		m.onLeave(func(context.Context) error { return src.Close() })
+		m.identity = src
+	case "consul":
+		return m.openConsulCA(ctx)
+	default:
+		return m.openDevCA()
+	}
+	return nil
+}
+
+// openConsulCA takes the identity from the agent that announces this process.
+func (m *Mesh) openConsulCA(ctx context.Context) error {
+	for _, cfg := range m.cfg.Clouds {
+		if cfg.Datacenter != "" || cfg.Peer != "" {
+			continue
+		}
+		if m.cfg.Locality.Cloud != "" && cfg.Name != "" && cfg.Name != m.cfg.Locality.Cloud && len(m.cfg.Clouds) > 1 {
+			continue
+		}
+		client, release, err := cfg.APIClient()
+		if err != nil {
+			return err
+		}
+		m.onLeave(func(context.Context) error { release(); return nil })
+		src, err := consulca.New(ctx, consulca.Config{Client: client, Service: m.cfg.Service, CacheDir: m.cfg.SnapshotDir, Logger: m.log})
+		if err != nil {
+			return err
+		}
+		m.onLeave(func(context.Context) error { return src.Close() })
+		m.identity = src
+		return nil
+	}
+	return errors.New("mesh: no cloud in Config.Clouds has an agent of this process's own cloud to issue an identity; set Locality.Cloud to the name of one that is given by Address, or bring an identity (SPIFFE_ENDPOINT_SOCKET, Config.Identity)")
+}
+
+func (m *Mesh) openDevCA() error {
+	ca := (*devca.CA)(nil)
+	if m.cfg.Embedded != nil {
+		ca = m.cfg.Embedded.CA
+	} else {
+		var err error
+		if ca, err = devca.New(devca.Config{Dir: m.cfg.DevDir, Logger: m.log}); err != nil {
+			return err
+		}
+	}
+	id, err := ca.ID(m.cfg.Locality.Cloud, m.cfg.Service)
+	if err != nil {
+		return err
+	}
+	src, err := ca.Source(id)
+	if err != nil {
+		return err
+	}
+	m.onLeave(func(context.Context) error { return src.Close() })
+	m.identity = src
+	return nil
+}
