@@ -27,14 +27,14 @@ func serve(t *testing.T, r *rig, workers int, from, d time.Duration, took func(*
 	r.cfg.Store.clock.tick.Store(tickOf(int64(from))) // the coarse clock of the picks
 	jobs := make([]job, workers)
 	counts := map[*Node]int{}
-	for now := from; now < from+d; now += time.Millisecond {
+	for at := from; at < from+d; at += time.Millisecond {
 		for i := range jobs {
 			j := &jobs[i]
-			if j.n != nil && now < j.end {
+			if j.n != nil && at < j.end {
 				continue
 			}
 			if j.n != nil {
-				j.n.load.done(int64(j.start), int64(now), resilience.Outcome{Class: j.class}, j.n.invDecay)
+				j.n.load.done(int64(j.start), int64(at), resilience.Outcome{Class: j.class}, j.n.invDecay)
 			}
 			n, err := r.Pick(&Call{})
 			if err != nil {

@@ -43,6 +43,7 @@ type TierStatus struct {
 
 // NodeStatus is a node of a TierStatus.
 type NodeStatus struct {
+	// ID, Addr and Health are those of the endpoint, State that of its connection.
 	ID     resolver.ID
 	Addr   string
 	Health resolver.Health

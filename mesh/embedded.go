@@ -23,5 +23,5 @@ func NewEmbedded(logger *slog.Logger) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Embedded{Catalog: static.New(static.Config{}), CA: ca}, nil
+	return &Embedded{Catalog: static.New(static.Config{Name: devca.DefaultCloud}), CA: ca}, nil
 }

@@ -20,11 +20,15 @@ const (
 	FromConsul      Origin = "consul"
 )
 
-// Setting is one line of the effective configuration. Value never holds a secret.
+// Setting is one line of the effective configuration.
 type Setting struct {
-	Name   string // the field of Config
-	Env    string // the environment variable that can set it; empty if none
-	Value  string
+	// Name is the field of Config.
+	Name string
+	// Env is the environment variable that can set it; empty if none can.
+	Env string
+	// Value is what is in effect. It never holds a secret.
+	Value string
+	// Origin is where Value comes from.
 	Origin Origin
 }
 

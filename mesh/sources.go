@@ -24,7 +24,7 @@ func (m *Mesh) openCatalog(ctx context.Context) error {
 		m.catalog = m.cfg.Catalog
 	case "file":
 		var f *static.File
-		if f, err = static.Open(ctx, m.cfg.CatalogFile, static.FileConfig{Logger: m.log}); err != nil {
+		if f, err = static.Open(ctx, m.cfg.CatalogFile, static.FileConfig{Name: devca.DefaultCloud, Logger: m.log}); err != nil {
 			return err
 		}
 		m.onLeave(f.Close)
