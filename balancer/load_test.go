@@ -42,7 +42,7 @@ func serve(t *testing.T, r *rig, workers int, from, d time.Duration, took func(*
 			}
 			counts[n]++
 			lat, class := took(n)
-			*j = job{n, now, now + lat, class}
+			*j = job{n, at, at + lat, class}
 		}
 	}
 	for _, j := range jobs {
