@@ -125,15 +125,16 @@ const slack = 20 * time.Millisecond
 
 // CallerEnded reports whether the caller itself is why an attempt with context
 // ctx ended now. deadline is the deadline that the caller gave to the whole
-// call; zero means that ctx has no deadline but the caller's. A deadline of ctx
-// that is earlier belongs to the attempt, and its passing is not the caller's.
+// call; zero means the one that a [Loop] knows of, and without a Loop that of
+// ctx. A deadline of ctx that is earlier belongs to the attempt, and its passing
+// is not the caller's.
 func CallerEnded(ctx context.Context, deadline time.Time) bool {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return true
 	}
 	if deadline.IsZero() {
 		var ok bool
-		if deadline, ok = ctx.Deadline(); !ok {
+		if deadline, ok = CallDeadline(ctx); !ok {
 			return false
 		}
 	}
