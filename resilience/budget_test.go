@@ -104,7 +104,7 @@ func TestBudgetStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.For("a") != s.For("a") || s.For("a") == s.For("b") {
+	if a := s.For("a"); a != s.For("a") || a == s.For("b") {
 		t.Error("a service must have one Budget, and its own")
 	}
 	for i := range maxBudgets {

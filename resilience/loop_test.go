@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,9 +130,9 @@ func TestBudgetBoundsAmplification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, BudgetConfig{})
 		l := newLoop(t, LoopConfig{Budget: b, Hedge: Hedge{Enabled: true, Delay: time.Millisecond}, Retry: Retry{Attempts: 5, Backoff: Backoff{Base: 1, Cap: 1}}})
-		sent := 0
+		var sent atomic.Int64
 		a := AttemptFunc(func(ctx context.Context, _ int) Outcome {
-			sent++
+			sent.Add(1)
 			time.Sleep(2 * time.Millisecond) // long enough for a hedge
 			return down
 		})
@@ -143,8 +144,8 @@ func TestBudgetBoundsAmplification(t *testing.T) {
 		}
 		// 10 % of the requests and 10/s over the time, and one window's reserve before.
 		most := calls*1.1 + 10*(time.Since(begin).Seconds()+10)
-		if got := float64(sent); got > most+1 || got < calls*1.05 {
-			t.Errorf("%d attempts for %d calls that all failed, at most %.0f", sent, calls, most)
+		if got := float64(sent.Load()); got > most+1 || got < calls*1.05 {
+			t.Errorf("%d attempts for %d calls that all failed, at most %.0f", sent.Load(), calls, most)
 		}
 	})
 }
