@@ -14,8 +14,7 @@ import (
 // wants them back.
 type input struct {
 	snapshot *resolver.Snapshot
-	// endpoints are sorted by the identity of their endpoint. They may be fewer
-	// than those of the snapshot.
+	// endpoints are sorted by the identity of their endpoint.
 	endpoints []grpcresolver.Endpoint
 	identity  func(grpcresolver.Endpoint) resolver.ID
 }
@@ -44,7 +43,7 @@ func (in *input) search(ep *resolver.Endpoint) (int, bool) {
 // other resolver gave.
 func readState(s grpcresolver.State) (*input, error) {
 	if snap := resolver.SnapshotOf(s); snap != nil {
-		return &input{snapshot: snap, endpoints: s.Endpoints, identity: meshID}, nil
+		return &input{snapshot: snap, endpoints: resolver.EndpointsOf(s), identity: meshID}, nil
 	}
 	eps := s.Endpoints
 	if len(eps) == 0 {

@@ -76,7 +76,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 
 // Leave ends the membership: open connections, watches and identities are
 // closed, in that order, and everything that Join started has ended when it
-// returns, or ctx has. Servers are ended by Serve's context, before. It is idempotent.
+// returns, or ctx has. HTTP requests under way are waited for while ctx lasts;
+// gRPC calls in flight fail at once. Servers are ended by Serve's context, before.
+// It is idempotent.
 func (m *Mesh) Leave(ctx context.Context) error {
 	m.mu.Lock()
 	if m.left {

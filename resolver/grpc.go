@@ -144,12 +144,10 @@ func (r *grpcResolver) deliver(s *Snapshot, conv *conversion) {
 	if r.b.cfg.Decorate != nil {
 		r.b.cfg.Decorate(&state)
 	}
-	if len(state.Endpoints) == 0 && !r.accepted {
+	if len(s.Endpoints) == 0 && !r.accepted {
 		// Before a policy has seen anything, the error alone fails RPCs with its text.
 		r.cc.ReportError(noEndpoints(s))
-		if len(s.Endpoints) == 0 {
-			return
-		}
+		return
 	}
 	if err := r.cc.UpdateState(state); err == nil {
 		r.accepted = true

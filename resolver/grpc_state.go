@@ -24,8 +24,32 @@ func EndpointOf(e grpcresolver.Endpoint) *Endpoint {
 // SnapshotOf is the snapshot that a resolver state was made from, critical
 // endpoints included, or nil if it is not of a Builder.
 func SnapshotOf(s grpcresolver.State) *Snapshot {
-	snap, _ := s.Attributes.Value(snapshotKey{}).(*Snapshot)
-	return snap
+	if f := formOf(s); f != nil {
+		return f.snap
+	}
+	return nil
+}
+
+// EndpointsOf is the gRPC form of all endpoints of SnapshotOf, in its order.
+// Unlike State.Endpoints it has the critical ones, for a policy that would rather
+// try those than none. It is nil for a state that is not of a Builder.
+func EndpointsOf(s grpcresolver.State) []grpcresolver.Endpoint {
+	if f := formOf(s); f != nil {
+		return f.endpoints
+	}
+	return nil
+}
+
+// form is a snapshot and the gRPC form of its endpoints. It travels by pointer:
+// gRPC compares attributes, and slices do not compare.
+type form struct {
+	snap      *Snapshot
+	endpoints []grpcresolver.Endpoint
+}
+
+func formOf(s grpcresolver.State) *form {
+	f, _ := s.Attributes.Value(snapshotKey{}).(*form)
+	return f
 }
 
 // ExpectedSPIFFEID is the SPIFFE ID that the peer at an address must prove, from
@@ -102,8 +126,9 @@ type conversion struct {
 
 	mu    sync.Mutex
 	snap  *Snapshot
-	from  []*Endpoint // non-critical, sorted by ID; to[i] is from[i]
-	to    []grpcresolver.Endpoint
+	from  []*Endpoint             // sorted by ID
+	all   []grpcresolver.Endpoint // all[i] is from[i]
+	to    []grpcresolver.Endpoint // those that are not critical
 	attrs *attributes.Attributes
 	addrs map[string]*attributes.Attributes // by SPIFFE ID: most endpoints share one
 }
@@ -115,29 +140,27 @@ func (c *conversion) state(s *Snapshot, expected func(*Endpoint) string) grpcres
 		if c.snap == nil || !sameList(c.snap.Endpoints, s.Endpoints) {
 			c.convert(s, expected)
 		}
-		c.snap, c.attrs = s, attributes.New(snapshotKey{}, s)
+		c.snap, c.attrs = s, attributes.New(snapshotKey{}, &form{s, c.all})
 	}
 	return grpcresolver.State{Endpoints: c.to, Attributes: c.attrs}
 }
 
 func (c *conversion) convert(s *Snapshot, expected func(*Endpoint) string) {
-	from := make([]*Endpoint, 0, len(s.Endpoints))
 	// Not nil even if empty: gRPC would look at Addresses instead.
-	to := make([]grpcresolver.Endpoint, 0, len(s.Endpoints))
+	all := make([]grpcresolver.Endpoint, 0, len(s.Endpoints))
 	addrs := make(map[string]*attributes.Attributes, len(c.addrs))
 	var last *attributes.Attributes
-	old := 0
+	old, critical := 0, 0
 	for _, e := range s.Endpoints {
 		if e.Health == Critical {
-			continue
+			critical++
 		}
 		for old < len(c.from) && c.from[old] != e && c.from[old].ID.Compare(e.ID) < 0 {
 			old++
 		}
-		from = append(from, e)
 		if old < len(c.from) && c.from[old] == e {
-			to = append(to, c.to[old])
-			if a := c.to[old].Addresses[0].Attributes; a != nil && a != last {
+			all = append(all, c.all[old])
+			if a := c.all[old].Addresses[0].Attributes; a != nil && a != last {
 				addrs[ExpectedSPIFFEID(a)], last = a, a
 			}
 			old++
@@ -154,7 +177,16 @@ func (c *conversion) convert(s *Snapshot, expected func(*Endpoint) string) {
 			}
 			addrs[id] = a
 		}
-		to = append(to, newGRPCEndpoint(e, a))
+		all = append(all, newGRPCEndpoint(e, a))
 	}
-	c.from, c.to, c.addrs = from, to, addrs
+	to := all
+	if critical > 0 {
+		to = make([]grpcresolver.Endpoint, 0, len(all)-critical)
+		for i, e := range s.Endpoints {
+			if e.Health != Critical {
+				to = append(to, all[i])
+			}
+		}
+	}
+	c.from, c.all, c.to, c.addrs = s.Endpoints, all, to, addrs
 }

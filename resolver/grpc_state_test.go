@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,7 +101,16 @@ func TestStateCarriesWhatPoliciesNeed(t *testing.T) {
 		if len(s.Endpoints) != 3 || s.Addresses != nil {
 			t.Fatalf("%d endpoints, want the 3 that are not critical", len(s.Endpoints))
 		}
-		for _, e := range s.Endpoints {
+		all := resolver.EndpointsOf(s)
+		if len(all) != 4 {
+			t.Fatalf("%d endpoints with the critical one, want 4", len(all))
+		}
+		for i, e := range all {
+			if resolver.EndpointOf(e) != snap.Endpoints[i] {
+				t.Errorf("endpoint %d is not that of the snapshot", i)
+			}
+		}
+		for _, e := range slices.Concat(s.Endpoints, all) {
 			ep := resolver.EndpointOf(e)
 			if ep == nil || e.Addresses[0].Addr != ep.Addr || weight.FromEndpoint(e).Weight != ep.Weight ||
 				resolver.ExpectedSPIFFEID(e.Addresses[0].Attributes) != ep.SPIFFEID || e.Addresses[0].ServerName != "" {

@@ -29,7 +29,7 @@ type trust struct {
 	mu     sync.Mutex
 	domain string
 	err    error         // why domain is not known
-	first  chan struct{} // closed with the first answer
+	first  chan struct{} // closed with the first answer of the source
 }
 
 func newTrust(c *client) *trust { return &trust{client: c, first: make(chan struct{})} }
@@ -81,10 +81,12 @@ func (t *trust) set(domain string, err error) (changed bool) {
 		changed = t.domain != domain
 		t.domain = domain
 	}
-	select {
-	case <-t.first:
-	default:
-		close(t.first)
+	if err == nil || !sourceWide(err) { // a source that is away has no list either
+		select {
+		case <-t.first:
+		default:
+			close(t.first)
+		}
 	}
 	return changed
 }
