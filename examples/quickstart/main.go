@@ -29,13 +29,19 @@ var clouds = []string{"aws", "gcp", "azure"}
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, pace{callers: 8, steady: 1500 * time.Millisecond, outage: 2 * time.Second}); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart: failed:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+// pace is how much traffic runs, and how long the scenes last at least.
+type pace struct {
+	callers        int // of each kind
+	steady, outage time.Duration
+}
+
+func run(ctx context.Context, p pace) error {
 	s := scene.New([]string{"gRPC", "HTTP"}, clouds)
 	s.Say("three clouds start: %v, each with payments (gRPC) and inventory (HTTP), %d instances each", clouds, instances)
 	embedded, err := mesh.NewEmbedded(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -78,15 +84,15 @@ func run(ctx context.Context) error {
 	}
 	s.Say("a caller without an identity and a caller of another CA were refused, on gRPC and HTTP")
 
-	s.Start(ctx, 8, calls)
+	s.Start(ctx, p.callers, calls)
 	s.Say("calls run: they stay in checkout's own cloud while it has capacity")
-	if !s.Watch(1500*time.Millisecond, 5*time.Second, shareAtLeast(s, "aws", 0.95)) {
+	if !s.Watch(p.steady, time.Minute, shareAtLeast(s, "aws", 0.95)) {
 		return errors.New("calls did not stay in the caller's cloud")
 	}
 
 	s.Say("aws dies: listeners and connections are cut, the catalog still names them")
 	took := s.Failover("aws", running["aws"].kill)
-	if !s.Watch(2*time.Second, 5*time.Second, shareAtLeast(s, "gcp", 0.95)) {
+	if !s.Watch(p.outage, time.Minute, shareAtLeast(s, "gcp", 0.95)) {
 		return errors.New("calls did not move to the next cloud in order")
 	}
 	failover := took()
@@ -97,7 +103,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("restart of aws: %w", err)
 	}
 	s.Say("aws is back: it must stay healthy for 1 s, then its share returns step by step")
-	if !s.Watch(time.Second, 20*time.Second, shareAtLeast(s, "aws", 0.95)) {
+	if !s.Watch(p.steady, time.Minute, shareAtLeast(s, "aws", 0.95)) {
 		return errors.New("calls did not return to the caller's cloud")
 	}
 	s.Say("all calls are home again")
