@@ -53,6 +53,7 @@ type Balancer struct {
 	known   bool                 // the catalog has answered once
 	began   time.Time            // when it did
 	served  bool                 // some node has been ready
+	clouds  map[string]time.Time // until when they are closed; of the current settle
 	warm    bool                 // warm connections are allowed
 	err     error                // the newest connection error
 	byKey   map[tierKey]*tier
@@ -81,12 +82,13 @@ func New(cfg Config, tr Connector) (*Balancer, error) {
 		return nil, fmt.Errorf("balancer: Connector.Connect is nil")
 	}
 	b := &Balancer{
-		cfg:   cfg,
-		tr:    tr,
-		seed:  HashString(cfg.SubsetKey),
-		inv:   inverseDecay(defaultDecay),
-		byKey: map[tierKey]*tier{},
-		spare: map[resolver.ID]spareNode{},
+		cfg:    cfg,
+		tr:     tr,
+		seed:   HashString(cfg.SubsetKey),
+		inv:    inverseDecay(defaultDecay),
+		byKey:  map[tierKey]*tier{},
+		spare:  map[resolver.ID]spareNode{},
+		clouds: map[string]time.Time{},
 	}
 	switch p := cfg.Policy.(type) {
 	case PeakEWMA:
@@ -97,6 +99,7 @@ func New(cfg Config, tr Connector) (*Balancer, error) {
 		b.bounded = p.LoadFactor >= 0
 	}
 	b.table.Store(&table{err: b.explain()})
+	cfg.Store.join(b)
 	return b, nil
 }
 
@@ -137,7 +140,8 @@ func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 		return
 	}
 	b.now = time.Now()
-	was := ConnState(n.state.Swap(uint32(s)))
+	live := n.Ready()
+	was := n.setConn(s)
 	switch {
 	case s == Ready:
 		n.load.refused.Store(0)
@@ -157,8 +161,8 @@ func (b *Balancer) SetState(n *Node, s ConnState, err error) {
 		n.lostAt = b.now
 	}
 	urgent := false
-	if t := n.tier; t != nil && (s == Ready) != (was == Ready) {
-		if s == Ready {
+	if t := n.tier; t != nil && n.Ready() != live {
+		if !live {
 			t.live++
 			urgent = t.live == 1
 			b.served = true
@@ -215,6 +219,9 @@ func (b *Balancer) State() (ConnState, error) {
 			return Ready, nil
 		}
 		for _, n := range t.nodes {
+			if n.State() == Ready { // barred: picks say why
+				return Ready, nil
+			}
 			if n.failedAt.IsZero() {
 				best = Connecting
 			} else if best == Idle {
@@ -238,6 +245,7 @@ func (b *Balancer) Close() {
 		return
 	}
 	b.closed = true
+	b.cfg.Store.leave(b)
 	b.disarm()
 	var closing []*Node
 	for _, t := range b.tiers {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -51,6 +52,13 @@ type Config struct {
 	SlowStart time.Duration
 	// Store keeps load state across balancers. nil: one of its own.
 	Store *Store
+	// Outlier watches the chosen endpoints and ejects those that fail more than the
+	// others. Give all balancers of a service the same one. nil: none is ejected,
+	// but by Store.Eject.
+	Outlier *resilience.Outlier
+	// Observe is told of the end of each attempt and how long it took; it must not
+	// block. nil: nobody.
+	Observe func(n *Node, o resilience.Outcome, took time.Duration)
 }
 
 // withDefaults checks c and fills in what zero means.

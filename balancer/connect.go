@@ -156,6 +156,8 @@ func (b *Balancer) connect(t *tier, ep *resolver.Endpoint) *Node {
 	}
 	n.endpoint.Store(ep)
 	n.weight.Store(math.Float32bits(float32(weightOf(ep))))
+	n.observe = b.cfg.Observe
+	b.watch(n)
 	n.conn = b.tr.Connect(n)
 	return n
 }

@@ -86,14 +86,11 @@ func (a *attempt) finish(info grpcbalancer.DoneInfo) {
 	if n == nil {
 		return // a second done must not put the attempt back twice
 	}
-	o, start := a.outcome(info), a.start
-	if a.call.Stream { // only its failure says something, and that without a latency
-		start = Now()
-		if o.Class == resilience.Success {
-			o.Class = resilience.Neutral
-		}
+	if o := a.outcome(info); a.call.Stream {
+		n.doneStream(a.start, o)
+	} else {
+		n.Done(a.start, o)
 	}
-	n.Done(start, o)
 	a.node, a.call, a.ctx = nil, nil, nil
 	a.pool.Put(a)
 }

@@ -50,14 +50,16 @@ type Conn interface{ Close() }
 // never changes; the endpoint's weight, health and metadata may.
 type Node struct {
 	// What a pick reads comes first and shares a cache line.
-	state    atomic.Uint32
+	state    atomic.Uint32 // ConnState, and barred
 	weight   atomic.Uint32 // float32 bits: the endpoint's weight, lowered in slow start
 	load     *Load
 	own      atomic.Int64  // attempts of this Balancer in flight; counted if total is set
 	total    *atomic.Int64 // the Balancer's attempts in flight, or nil if nobody asks
 	invDecay float32       // see decay
 	endpoint atomic.Pointer[resolver.Endpoint]
-	conn     Conn // set before the node is published, then read-only
+	conn     Conn // this and the next two are set before the node is published, then read-only
+	host     *resilience.OutlierHost
+	observe  func(*Node, resilience.Outcome, time.Duration)
 
 	// ID is the endpoint's identity.
 	ID resolver.ID
@@ -70,6 +72,7 @@ type Node struct {
 	fresh    bool      // slow start begins with the first ready connection
 	unproven bool      // took the place of a failed node and has not been ready yet
 	gone     bool      // its connection is closed or about to be
+	ejected  bool      // at the last look
 }
 
 // Endpoint is the newest description of the node's endpoint.
@@ -79,10 +82,11 @@ func (n *Node) Endpoint() *resolver.Endpoint { return n.endpoint.Load() }
 func (n *Node) Conn() Conn { return n.conn }
 
 // State is the state of the node's connection.
-func (n *Node) State() ConnState { return ConnState(n.state.Load()) }
+func (n *Node) State() ConnState { return ConnState(n.state.Load() &^ barred) }
 
-// Ready reports whether a call can be sent to the node now.
-func (n *Node) Ready() bool { return n.State() == Ready }
+// Ready reports whether a call may be sent to the node now: it is connected, and
+// neither ejected nor in a closed cloud; see [Store.Eject] and [Store.CloseCloud].
+func (n *Node) Ready() bool { return n.state.Load() == uint32(Ready) }
 
 // Load is the node's live load, shared by all balancers of the process that
 // reach the same endpoint through the same [Store].
@@ -98,7 +102,35 @@ func (n *Node) Done(start int64, o resilience.Outcome) {
 		n.own.Add(-1)
 		n.total.Add(-1)
 	}
-	n.load.done(start, Now(), o, n.invDecay)
+	now := Now()
+	n.load.done(start, now, o, n.invDecay)
+	n.saw(o, time.Duration(now-start))
+}
+
+// doneStream ends a stream that was picked: only its failure counts as load, and
+// that without a latency, while observers get all.
+func (n *Node) doneStream(start int64, o resilience.Outcome) {
+	counts := o
+	if o.Class == resilience.Success {
+		counts.Class = resilience.Neutral
+	}
+	if n.total != nil {
+		n.own.Add(-1)
+		n.total.Add(-1)
+	}
+	now := Now()
+	n.load.done(now, now, counts, n.invDecay)
+	n.saw(o, time.Duration(now-start))
+}
+
+// saw tells those who watch the node.
+func (n *Node) saw(o resilience.Outcome, took time.Duration) {
+	if n.host != nil {
+		n.host.Observe(o)
+	}
+	if n.observe != nil {
+		n.observe(n, o, took)
+	}
 }
 
 // begin counts an attempt in flight.

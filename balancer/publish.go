@@ -59,12 +59,14 @@ func (t *table) pick(c *Call) *Node {
 // with b.mu held and b.now set, and unlocks it.
 func (b *Balancer) settle() {
 	b.next = time.Time{}
+	clear(b.clouds)
 	b.orderTiers()
 	b.spread()
 	b.wants()
 	closing := b.reconcile()
 	b.dropEmpty()
 	clear(b.fresh)
+	b.withhold()
 	b.ramp()
 	b.publish()
 	b.withdraw(closing)
@@ -166,6 +168,9 @@ func (b *Balancer) withdraw(closing []*Node) {
 		n.gone, n.tier = true, nil
 		n.state.Store(uint32(Idle))
 		b.cfg.Store.release(n.ID)
+		if n.host != nil {
+			n.host.Leave()
+		}
 	}
 }
 
@@ -242,11 +247,13 @@ func (b *Balancer) explain() error {
 	if reason != nil {
 		why = fmt.Sprintf(" (catalog is %s: %.300s)", state, reason)
 	}
-	critical, connecting, failed := 0, 0, 0
+	critical, connecting, failed, out := 0, 0, 0, 0
 	for _, t := range b.tiers {
 		critical += t.count - t.alive
 		for _, n := range t.nodes {
-			if n.failedAt.IsZero() {
+			if n.State() == Ready && !n.Ready() {
+				out++
+			} else if n.failedAt.IsZero() {
 				connecting++
 			} else {
 				failed++
@@ -260,6 +267,8 @@ func (b *Balancer) explain() error {
 		return fmt.Errorf("%w: the catalog knows no instance of service %q%s; check the name, or whether it is registered", ErrNoEndpoint, b.service(), why)
 	case connecting > 0:
 		return fmt.Errorf("%w: service %q, %d connecting, %d failed%s", ErrNotReady, b.service(), connecting, failed, why)
+	case out > 0:
+		return fmt.Errorf("%w: %d connected endpoints of service %q are ejected or in a cloud whose breaker is open, %d failed%s", ErrNoEndpoint, out, b.service(), failed, why)
 	case failed > 0 && b.err != nil:
 		return fmt.Errorf("balancer: none of %d endpoints of service %q can be connected%s; the newest error: %w", failed, b.service(), why, b.err)
 	case failed > 0:

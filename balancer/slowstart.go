@@ -17,7 +17,7 @@ func (b *Balancer) slowStart(n *Node) {
 		return
 	}
 	n.fresh, n.rampFrom = true, time.Time{}
-	if n.Ready() {
+	if n.State() == Ready {
 		b.beginRamp(n)
 	}
 	b.setWeight(n)

@@ -146,10 +146,14 @@ func (b *Balancer) connHealth(t *tier) float64 {
 }
 
 // reachable: a node is given the benefit of the doubt on its first attempt to
-// connect, and for a moment after it lost its connection.
+// connect, and for a moment after it lost its connection. One that is ejected,
+// degraded or in a closed cloud is none that the load can count on.
 func (b *Balancer) reachable(n *Node) bool {
+	if b.waits(n.load.ejected.Load()) || b.waits(n.load.degraded.Load()) || b.shut(n) {
+		return false
+	}
 	switch {
-	case n.Ready():
+	case n.State() == Ready:
 		return true
 	case !n.failedAt.IsZero() || n.unproven:
 		return false

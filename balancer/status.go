@@ -54,6 +54,8 @@ type NodeStatus struct {
 	Latency time.Duration
 	// Failures is the recent share of failed attempts, 0 to 1.
 	Failures float64
+	// Ejected: it is not picked, because it failed more than the others.
+	Ejected bool
 	// Weight is the present weight, Ramp the factor of slow start in it, 0.1 to 1.
 	Weight, Ramp float64
 }
@@ -86,6 +88,7 @@ func (b *Balancer) Status() Status {
 				InFlight: n.load.InFlight(),
 				Latency:  latency,
 				Failures: n.load.FailureShare(),
+				Ejected:  n.ejected,
 				Weight:   n.Weight(),
 				Ramp:     n.Weight() / float64(weightOf(ep)),
 			})

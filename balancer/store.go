@@ -14,6 +14,8 @@ type Load struct {
 	inflight atomic.Int64
 	ewma     atomic.Uint64 // see ewma.go
 	refused  atomic.Int64  // Now() since which no connection could be made, or 0
+	ejected  atomic.Int64  // Now() until which it is not picked, or 0
+	degraded atomic.Int64  // Now() until which it counts as unhealthy, or 0
 	clock    *clock
 }
 
@@ -37,10 +39,12 @@ func (c *clock) advance(tick uint32) {
 // gRPC and HTTP. The zero value is ready to use. It starts no goroutine: what
 // nobody used for half an hour is forgotten when a new endpoint comes.
 type Store struct {
-	mu    sync.Mutex
-	loads map[resolver.ID]*stored
-	swept time.Time
-	clock clock
+	mu     sync.Mutex
+	loads  map[resolver.ID]*stored
+	swept  time.Time
+	clock  clock
+	users  map[*Balancer]struct{}
+	clouds map[cloudKey]time.Time // closed until
 }
 
 type stored struct {

@@ -52,6 +52,7 @@ type OutlierHost struct {
 	back      time.Time // when the newest ejection ended
 	lastFor   time.Duration
 	times     int
+	owed      bool // the ejector is to be told what is under way
 }
 
 // NewOutlier makes an Outlier without endpoints. It refuses a senseless
@@ -66,7 +67,8 @@ func NewOutlier(cfg OutlierConfig) (*Outlier, error) {
 
 // Host is the endpoint named key, in zone, made if there is none. Each Host must
 // be left by [OutlierHost.Leave]. e, which replaces the one of an earlier call,
-// is told of an ejection that is still under way.
+// is told of an ejection that is still under way by the next sweep; it is not
+// called here, so a lock may be held.
 func (o *Outlier) Host(key, zone string, e Ejector) *OutlierHost {
 	o.mu.Lock()
 	defer o.unlock()
@@ -78,11 +80,9 @@ func (o *Outlier) Host(key, zone string, e Ejector) *OutlierHost {
 	h.zone, h.ejector = zone, e
 	h.refs++
 	now := time.Now()
-	if until := h.until; until.After(now) {
-		o.act(func() { e.Eject(until) })
-	}
-	if until := o.zones[zone]; until.After(now) {
-		o.act(func() { e.Degrade(until) })
+	if h.until.After(now) || o.zones[zone].After(now) {
+		h.owed = true
+		o.armLocked()
 	}
 	return h
 }

@@ -60,6 +60,9 @@ func (o *Outlier) takeBack(now time.Time) (again bool) {
 		switch {
 		case h.until.After(now):
 			again = true
+			if e, until := h.ejector, h.until; h.owed && h.refs > 0 {
+				o.act(func() { e.Eject(until) })
+			}
 		case !h.until.IsZero():
 			h.until = time.Time{}
 			h.forgetCalls()
@@ -80,11 +83,19 @@ func (o *Outlier) takeBack(now time.Time) (again bool) {
 	for zone, until := range o.zones {
 		if until.After(now) {
 			again = true
+			for _, h := range o.hosts {
+				if e := h.ejector; h.owed && h.refs > 0 && h.zone == zone {
+					o.act(func() { e.Degrade(until) })
+				}
+			}
 			continue
 		}
 		delete(o.zones, zone)
 		o.inZone(zone, func(e Ejector) { e.Degrade(time.Time{}) })
 		o.tell(OutlierEvent{Kind: ZoneRestored, Zone: zone})
+	}
+	for _, h := range o.hosts {
+		h.owed = false
 	}
 	return again
 }

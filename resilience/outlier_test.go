@@ -243,6 +243,7 @@ func TestOutlierHostsComeAndGo(t *testing.T) {
 		delete(p.until, "a1")
 		p.mu.Unlock()
 		p.hosts["a1"] = p.Host("a1", "a", poolEjector{p, "a1"})
+		time.Sleep(2*time.Second + 1)
 		if p.ejected() != "a1" {
 			t.Error("leaving and coming back ended an ejection")
 		}
