@@ -26,13 +26,12 @@ func main() {
 	callers := flag.String("callers", "1,32", "numbers of concurrent callers; the last one is reported")
 	rounds := flag.Int("rounds", 7, "rounds; each has one slice of bare and one of weft")
 	slice := flag.Duration("slice", 700*time.Millisecond, "length of a slice")
-	child := flag.Bool("server", false, "run the servers (used by the benchmark itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	run := func() error { return compare(ctx, *callers, *rounds, *slice) }
-	if *child {
-		run = func() error { return serve(ctx) }
+	if isServer() {
+		run = serve
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "overhead:", err)

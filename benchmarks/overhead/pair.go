@@ -26,8 +26,12 @@ import (
 	"github.com/weft-mesh/weft/security/devca"
 )
 
-// devDir is the folder of the CA that both processes share.
+// devDir names the folder of the CA that both processes share; it is set in the
+// server process only.
 const devDir = "WEFT_BENCH_CA"
+
+// isServer reports whether this is the server process.
+func isServer() bool { return os.Getenv(devDir) != "" }
 
 // pair is a client process (this one) and a server process with two servers.
 type pair struct {
@@ -58,7 +62,7 @@ func startPair(ctx context.Context) (p *pair, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.cmd = exec.CommandContext(ctx, self, "-server")
+	p.cmd = exec.CommandContext(ctx, self)
 	p.cmd.Env = append(os.Environ(), devDir+"="+dir)
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -218,8 +222,8 @@ func (echo) UnaryCall(_ context.Context, req *grpc_testing.SimpleRequest) (*grpc
 
 // serve runs both servers until standard input ends, and answers each line with
 // the process's count of allocations.
-func serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func serve() error {
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	id, err := identity(os.Getenv(devDir), "echo")
 	if err != nil {
