@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -76,7 +75,7 @@ func testChanges(t *testing.T, agent *consultest.Agent) {
 	l := begin(t, calls(t, join(t, at(agent, "reader")), service))
 	var found, gone []time.Duration
 	for i := range changes {
-		cfg := at(agent, service)
+		cfg := graceful(agent, service)
 		cfg.Propagation = 500 * time.Millisecond
 		name := fmt.Sprintf("fleeting-%d", i)
 		in := start(t, name, cfg)
@@ -120,12 +119,12 @@ func testRollingRestart(t *testing.T, agent *consultest.Agent) {
 	const fleet = 3
 	var old []*instance
 	for i := range fleet {
-		old = append(old, start(t, fmt.Sprintf("old-%d", i), at(agent, "orders")))
+		old = append(old, start(t, fmt.Sprintf("old-%d", i), graceful(agent, "orders")))
 	}
 	l := begin(t, calls(t, join(t, at(agent, "shop")), "orders"))
 	for i, in := range old {
 		name := fmt.Sprintf("new-%d", i)
-		start(t, name, at(agent, "orders"))
+		start(t, name, graceful(agent, "orders"))
 		l.answers(name)
 		in.stop(t)
 		if got := l.since(2); got[in.name] > 0 {
@@ -148,27 +147,13 @@ func testCrash(t *testing.T, agent *consultest.Agent) {
 	for _, in := range fleet {
 		l.answers(in.name)
 	}
-	var wg sync.WaitGroup
-	for _, in := range fleet[1:] {
-		wg.Go(in.crash)
-	}
-	wg.Wait()
-	crashed := time.Now()
-	l.rounds(60)
-	inFlight := 0
-	for _, f := range l.failures() {
-		if f.started.After(crashed) {
-			t.Errorf("a %s call that began %v after the crash failed: %v", f.kind, f.started.Sub(crashed), f.err)
-		} else {
-			inFlight++
-		}
-	}
-	if inFlight > 2*callersOf {
-		t.Errorf("%d calls failed that were in flight at the crash, more than there were callers", inFlight)
-	}
-	if got := l.since(5); len(got) != 1 || got["search-0"] == 0 {
+	inFlight := l.crash(fleet[1:]...)
+	if got := l.since(60); len(got) != 1 || got["search-0"] == 0 {
 		t.Errorf("after the crash calls went to %v, want search-0 only", got)
 	}
 	l.stop()
+	if n := len(l.failures()); n > inFlight {
+		t.Errorf("%d calls failed after those in flight: %v", n-inFlight, l.failures()[n-1].err)
+	}
 	t.Logf("%d calls, %d of them in flight at the crash failed", l.total(), inFlight)
 }

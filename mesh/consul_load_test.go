@@ -152,3 +152,21 @@ func (l *load) total() int {
 	}
 	return n
 }
+
+// crash ends instances at once, and returns how many calls have failed for that:
+// those in flight, at most one for each caller and instance.
+func (l *load) crash(instances ...*instance) int {
+	l.t.Helper()
+	before := len(l.failures())
+	var wg sync.WaitGroup
+	for _, in := range instances {
+		wg.Go(in.crash)
+	}
+	wg.Wait()
+	l.rounds(1) // who was in the middle of a call has ended it
+	n := len(l.failures()) - before
+	if most := len(instances) * len(l.done); n > most {
+		l.t.Errorf("%d calls failed in the crash of %d instances, want at most %d", n, len(instances), most)
+	}
+	return n
+}

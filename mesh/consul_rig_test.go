@@ -21,8 +21,9 @@ import (
 	"github.com/weft-mesh/weft/security"
 )
 
-// patience bounds a wait for something that must happen.
-const patience = 60 * time.Second
+// patience bounds a wait for something that must happen. An agent that could not
+// tell its servers of a change tries again after a minute.
+const patience = 2 * time.Minute
 
 // until polls other processes for something that must become true.
 func until(t testing.TB, what string, ok func() bool) {
@@ -36,15 +37,22 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// at is a member of an agent's cloud.
+// at is a member of an agent's cloud. Its servers end at once.
 func at(a *consultest.Agent, service string) mesh.Config {
 	return mesh.Config{
 		Service:     service,
 		Locality:    resolver.Locality{Cloud: a.Datacenter},
 		Clouds:      []consul.Config{{Name: a.Datacenter, Address: a.HTTPAddr(), Token: a.Token()}},
 		SnapshotDir: "off",
-		Propagation: time.Second,
+		Propagation: -1,
 	}
+}
+
+// graceful is a member whose servers are still there when callers hear that they leave.
+func graceful(a *consultest.Agent, service string) mesh.Config {
+	cfg := at(a, service)
+	cfg.Propagation = time.Second
+	return cfg
 }
 
 // join makes a member that leaves when the test ends.
