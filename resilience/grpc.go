@@ -44,7 +44,7 @@ type GRPCReply struct {
 //     PermissionDenied, Aborted, ...): Success.
 //
 // RetryAfter is the trailer grpc-retry-pushback-ms of gRFC A6; a value that
-// cannot be read counts as "do not retry", as there.
+// cannot be read counts as "do not retry", as there. So does [RetriedKey].
 func FromGRPC(r GRPCReply) Outcome {
 	if r.Err == nil {
 		if !r.BytesSent {
@@ -100,7 +100,10 @@ func grpcCode(err error) codes.Code {
 }
 
 func grpcPushback(md metadata.MD) time.Duration {
-	v := md.Get(pushback)
+	if len(md[RetriedKey]) > 0 {
+		return -1
+	}
+	v := md[pushback]
 	if len(v) == 0 {
 		return 0
 	}

@@ -24,7 +24,8 @@ var ErrUnsent = errors.New("resilience: the request was not sent")
 //   - The caller's own cancel or deadline: Neutral.
 //
 // RetryAfter is the header Retry-After of a 429 or 5xx, in seconds or as a date,
-// at most [MaxRetryAfter]; a value that cannot be read is ignored.
+// at most [MaxRetryAfter]; a value that cannot be read is ignored. A failure with
+// [RetriedKey] asks not to retry.
 func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	if err != nil {
 		return httpError(err, callerEnded)
@@ -44,6 +45,9 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 		return Outcome{Class: Success}
 	}
 	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
+	if resp.Header.Get(RetriedKey) != "" {
+		o.RetryAfter = -1
+	}
 	return o
 }
 

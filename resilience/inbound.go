@@ -81,6 +81,18 @@ func (in *Inbound) note(r *Result) {
 	}
 }
 
+// InboundConfig is what a server's [GRPCInbound] or [HTTPInbound] does.
+type InboundConfig struct {
+	// Service is our own name in Info; empty is allowed.
+	Service string
+	// Deadline refuses requests that are too late; nil: nothing is refused. It may
+	// be shared by both transports.
+	Deadline *DeadlineGate
+	// Untrusted ignores what callers say about attempts and, over HTTP, about
+	// deadlines: set it where callers are not of the mesh. False: they are believed.
+	Untrusted bool
+}
+
 // ParseAttempt reads the value of [AttemptKey]. A value that cannot be read is 1.
 func ParseAttempt(s string) int { return parseCount(s, 1) }
 

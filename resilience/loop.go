@@ -36,6 +36,10 @@ type Attempt interface {
 	Try(ctx context.Context, n int) Outcome
 }
 
+// Dropper is an [Attempt] that wants to know, before the wait for another one,
+// that what came so far is not needed. No attempt runs at that time.
+type Dropper interface{ Drop() }
+
 // AttemptFunc is a function as an [Attempt].
 type AttemptFunc func(ctx context.Context, n int) Outcome
 
@@ -152,6 +156,9 @@ func (l *Loop) Do(ctx context.Context, in *Info, a Attempt) Result {
 		r.Hedged, r.call = hedged, call
 		wait, stop := l.next(ctx, in, from, r.Outcome, retries)
 		if stop == stopNot {
+			if d, ok := a.(Dropper); ok {
+				d.Drop()
+			}
 			if r.attempt != nil {
 				r.attempt()
 			}
@@ -189,7 +196,7 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopDone
 	case o.RetryAfter < 0 || o.RetryAfter > r.MaxWait:
 		return 0, StopServer
-	case !r.When(in, o):
+	case o.once || !r.When(in, o):
 		return 0, StopRule
 	case from != nil && from.Attempt > 1 && !o.Unsent:
 		return 0, StopChain

@@ -52,6 +52,8 @@ type Outcome struct {
 	// RetryAfter is how long the server asked to wait; zero if it did not ask,
 	// negative if it asked not to retry at all.
 	RetryAfter time.Duration
+
+	once bool // the request is used up and cannot be made again
 }
 
 // Failed reports whether the endpoint is to blame.

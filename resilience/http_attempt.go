@@ -1,0 +1,196 @@
+package resilience
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// httpCall is a request and the attempt it makes.
+type httpCall struct {
+	c    *HTTPClient
+	req  *http.Request
+	in   Info
+	body *replay
+
+	mu      sync.Mutex // hedged attempts run at the same time
+	replies []httpReply
+	first   [1]httpReply // room for the usual number
+}
+
+type httpReply struct {
+	n    int
+	ctx  context.Context
+	resp *http.Response
+	err  error
+}
+
+// Try makes an attempt.
+func (h *httpCall) Try(ctx context.Context, n int) Outcome {
+	resp, err := h.send(ctx, n)
+	h.mu.Lock()
+	if h.replies == nil {
+		h.replies = h.first[:0]
+	}
+	h.replies = append(h.replies, httpReply{n, ctx, resp, err})
+	h.mu.Unlock()
+	o := h.c.cfg.Classify(resp, err, err != nil && CallerEnded(ctx, time.Time{}))
+	o.once = !h.body.again()
+	return o
+}
+
+func (h *httpCall) send(ctx context.Context, n int) (*http.Response, error) {
+	body, err := h.body.body(n)
+	if err != nil {
+		return nil, fmt.Errorf("resilience: the request's GetBody: %w: %w", ErrUnsent, err)
+	}
+	req := h.req.WithContext(ctx)
+	req.Body = body
+	if h.body.none {
+		req.Body = h.req.Body
+	}
+	if h.body.get != nil {
+		req.GetBody = h.body.get // the transport's own repeats on broken idle connections
+	}
+	h.mark(ctx, req, n)
+	return h.c.next.RoundTrip(req)
+}
+
+// mark tells the server which attempt this is, and how much time is left.
+func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
+	end, has := ctx.Deadline()
+	has = has && !h.c.cfg.HideTimeout
+	if n <= 1 && !has {
+		return
+	}
+	req.Header = maps.Clone(req.Header) // the values stay shared, and are only read
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	if n > 1 {
+		req.Header.Set(AttemptKey, strconv.Itoa(n))
+	}
+	if has {
+		req.Header.Set(TimeoutKey, FormatTimeout(time.Until(end)))
+	}
+}
+
+// Drop closes the responses so far: another attempt will be made.
+func (h *httpCall) Drop() {
+	for _, r := range h.replies {
+		discard(r.resp)
+	}
+	clear(h.replies)
+	h.replies = h.replies[:0]
+}
+
+// take returns the response that counts. No attempt runs any more.
+func (h *httpCall) take(ctx context.Context, r Result) (*http.Response, error) {
+	var reply httpReply
+	for _, p := range h.replies {
+		if p.n == r.Attempt {
+			reply = p
+		} else {
+			discard(p.resp)
+		}
+	}
+	if reply.n == 0 { // dropped for an attempt that there was no time for
+		reply.err = fmt.Errorf("%w: %w", errGone, context.Cause(ctx))
+	}
+	resp := reply.resp
+	if reply.err != nil || resp == nil {
+		r.End()
+		h.report(ctx, r)
+		return nil, reply.err
+	}
+	resp.Request = h.req
+	if r.attempt == nil && r.call == nil && h.c.cfg.Report == nil {
+		return resp, nil
+	}
+	e := &httpEnd{h: h, ctx: reply.ctx, r: r}
+	if resp.Body == nil || resp.Body == http.NoBody {
+		e.end(nil)
+		return resp, nil
+	}
+	b := endBody{resp.Body, e}
+	if w, ok := resp.Body.(io.Writer); ok { // 101 Switching Protocols
+		resp.Body = &endConn{b, w}
+	} else {
+		resp.Body = &b
+	}
+	return resp, nil
+}
+
+func (h *httpCall) report(ctx context.Context, r Result) {
+	if h.c.cfg.Report != nil {
+		h.c.cfg.Report(ctx, &h.in, r)
+	}
+}
+
+// maxDiscard is how much of an unwanted body is read so that its connection can
+// be used again.
+const maxDiscard = 4 << 10
+
+func discard(resp *http.Response) {
+	if resp == nil || resp.Body == nil {
+		return
+	}
+	// A body of unknown length may never come: its connection is given up instead.
+	if resp.ContentLength >= 0 && resp.ContentLength <= maxDiscard {
+		_, _ = io.CopyN(io.Discard, resp.Body, maxDiscard+1)
+	}
+	_ = resp.Body.Close()
+}
+
+// httpEnd ends a call with its response's body.
+type httpEnd struct {
+	h    *httpCall
+	ctx  context.Context
+	r    Result
+	over atomic.Bool
+}
+
+func (e *httpEnd) end(err error) {
+	if e.over.Swap(true) {
+		return
+	}
+	if err != nil && err != io.EOF {
+		e.r.Outcome = e.h.c.cfg.Classify(nil, err, CallerEnded(e.ctx, time.Time{}))
+	}
+	e.r.End()
+	e.h.report(e.ctx, e.r)
+}
+
+type endBody struct {
+	io.ReadCloser
+	e *httpEnd
+}
+
+func (b *endBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.e.end(err)
+	}
+	return n, err
+}
+
+func (b *endBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.e.end(nil)
+	return err
+}
+
+// endConn is a switched connection: its reader's end is not its writer's, so only
+// Close ends the call.
+type endConn struct {
+	endBody
+	io.Writer
+}
+
+func (c *endConn) Read(p []byte) (int, error) { return c.ReadCloser.Read(p) }
