@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -30,22 +29,29 @@ import (
 var clouds = []string{"aws", "gcp", "azure"}
 
 func main() {
-	cloud := flag.String("cloud", "", "run the services of this cloud (used by the example itself)")
-	agent := flag.String("consul", "", "address of the cloud's Consul agent")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	run := play
-	if *cloud != "" {
-		run = func(ctx context.Context) error { return serve(ctx, *cloud, *agent) }
-	}
-	if err := run(ctx); err != nil {
+	if err := run(ctx, pace{callers: 8, scene: 2 * time.Second}); err != nil {
 		fmt.Fprintln(os.Stderr, "multicloud: failed:", err)
 		os.Exit(1)
 	}
 }
 
-func play(ctx context.Context) error {
+// pace is how much traffic runs, and how long the scenes last at least.
+type pace struct {
+	callers int // of each kind
+	scene   time.Duration
+}
+
+// run tells the story, or, in a process that the story started, runs a cloud's services.
+func run(ctx context.Context, p pace) error {
+	if role := os.Getenv(roleEnv); role != "" {
+		return serve(ctx, role)
+	}
+	return play(ctx, p)
+}
+
+func play(ctx context.Context, pace pace) error {
 	s := scene.New([]string{"gRPC", "HTTP"}, clouds)
 	s.Say("three Consul datacenters start and federate: %v", clouds)
 	agents, err := consultest.Federate(ctx, consultest.Config{Progress: os.Stdout}, clouds...)
@@ -99,14 +105,14 @@ func play(ctx context.Context) error {
 		}
 	}
 	s.Say("checkout joined in aws with an identity of its Connect CA; calls run")
-	s.Start(ctx, 8, calls)
-	if !s.Watch(2*time.Second, 20*time.Second, shareAtLeast(s, "aws")) {
+	s.Start(ctx, pace.callers, calls)
+	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "aws")) {
 		return errors.New("calls did not stay in the caller's cloud")
 	}
 
 	s.Say("the services of aws are killed (SIGKILL); Consul still lists them")
 	took := s.Failover("aws", running["aws"].kill)
-	if !s.Watch(2*time.Second, 10*time.Second, shareAtLeast(s, "gcp")) {
+	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "gcp")) {
 		return errors.New("calls did not move to the next cloud in order")
 	}
 	failover := took()
@@ -117,14 +123,16 @@ func play(ctx context.Context) error {
 		return fmt.Errorf("restart of aws: %w", err)
 	}
 	s.Say("the services of aws are back")
-	if !s.Watch(time.Second, 30*time.Second, shareAtLeast(s, "aws")) {
+	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "aws")) {
 		return errors.New("calls did not return to the caller's cloud")
 	}
 
 	before, failed, _ := s.Board.Totals()
 	s.Say("the Consul server of aws is killed: checkout's own agent, catalog and CA")
 	agents[0].Kill()
-	s.Watch(3*time.Second, 4*time.Second, shareAtLeast(s, "aws"))
+	if !s.Watch(pace.scene*3/2, time.Minute, shareAtLeast(s, "aws")) {
+		return errors.New("calls did not stay while Consul was down")
+	}
 	if err := restarted(ctx, cfg); err != nil {
 		return fmt.Errorf("a checkout started while Consul is down: %w", err)
 	}

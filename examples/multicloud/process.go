@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ type cloudProcess struct {
 	cmd           *exec.Cmd
 }
 
+// roleEnv tells a process of the example which cloud's services to run, and the
+// address of that cloud's Consul agent: CLOUD=ADDRESS.
+const roleEnv = "WEFT_MULTICLOUD_ROLE"
+
 // ready is what the process prints when all its services are announced.
 const ready = "ready"
 
@@ -32,7 +37,8 @@ func (p *cloudProcess) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, "-cloud", p.cloud, "-consul", p.consul)
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), roleEnv+"="+p.cloud+"="+p.consul)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -75,7 +81,8 @@ func (p *cloudProcess) kill() {
 const instances = 2
 
 // serve runs a cloud's services: two of each, announced in the cloud's Consul.
-func serve(ctx context.Context, cloud, agent string) error {
+func serve(ctx context.Context, role string) error {
+	cloud, agent, _ := strings.Cut(role, "=")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // nobody is left to serve for when the parent has ended
@@ -92,11 +99,12 @@ func serve(ctx context.Context, cloud, agent string) error {
 				return err
 			}
 			m, err := mesh.Join(ctx, mesh.Config{
-				Service:    service,
-				InstanceID: fmt.Sprintf("%s-%d", service, i),
-				Locality:   resolver.Locality{Cloud: cloud},
-				Clouds:     []consul.Config{{Name: cloud, Address: agent}},
-				Registrar:  counted{source, announced},
+				Service:     service,
+				InstanceID:  fmt.Sprintf("%s-%d", service, i),
+				Locality:    resolver.Locality{Cloud: cloud},
+				Clouds:      []consul.Config{{Name: cloud, Address: agent}},
+				Registrar:   counted{source, announced},
+				SnapshotDir: "off", // the processes of this example live for a minute
 			})
 			if err != nil {
 				return err
