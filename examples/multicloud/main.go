@@ -106,13 +106,13 @@ func play(ctx context.Context, pace pace) error {
 	}
 	s.Say("checkout joined in aws with an identity of its Connect CA; calls run")
 	s.Start(ctx, pace.callers, calls)
-	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "aws")) {
+	if !s.Watch(pace.scene, time.Minute, s.At("aws")) {
 		return errors.New("calls did not stay in the caller's cloud")
 	}
 
 	s.Say("the services of aws are killed (SIGKILL); Consul still lists them")
 	took := s.Failover("aws", running["aws"].kill)
-	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "gcp")) {
+	if !s.Watch(pace.scene, time.Minute, s.At("gcp")) {
 		return errors.New("calls did not move to the next cloud in order")
 	}
 	failover := took()
@@ -123,14 +123,14 @@ func play(ctx context.Context, pace pace) error {
 		return fmt.Errorf("restart of aws: %w", err)
 	}
 	s.Say("the services of aws are back")
-	if !s.Watch(pace.scene, time.Minute, shareAtLeast(s, "aws")) {
+	if !s.Watch(pace.scene, time.Minute, s.At("aws")) {
 		return errors.New("calls did not return to the caller's cloud")
 	}
 
 	before, failed, _ := s.Board.Totals()
 	s.Say("the Consul server of aws is killed: checkout's own agent, catalog and CA")
 	agents[0].Kill()
-	if !s.Watch(pace.scene*3/2, time.Minute, shareAtLeast(s, "aws")) {
+	if !s.Watch(pace.scene*3/2, time.Minute, s.At("aws")) {
 		return errors.New("calls did not stay while Consul was down")
 	}
 	if err := restarted(ctx, cfg); err != nil {
@@ -170,11 +170,4 @@ func restarted(ctx context.Context, cfg mesh.Config) error {
 		}
 	}
 	return nil
-}
-
-func shareAtLeast(s *scene.Scene, cloud string) func() bool {
-	return func() bool {
-		share, calls := s.Board.Share(cloud)
-		return calls > 50 && share >= 0.95
-	}
 }

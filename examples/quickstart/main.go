@@ -86,13 +86,13 @@ func run(ctx context.Context, p pace) error {
 
 	s.Start(ctx, p.callers, calls)
 	s.Say("calls run: they stay in checkout's own cloud while it has capacity")
-	if !s.Watch(p.steady, time.Minute, shareAtLeast(s, "aws", 0.95)) {
+	if !s.Watch(p.steady, time.Minute, s.At("aws")) {
 		return errors.New("calls did not stay in the caller's cloud")
 	}
 
 	s.Say("aws dies: listeners and connections are cut, the catalog still names them")
 	took := s.Failover("aws", running["aws"].kill)
-	if !s.Watch(p.outage, time.Minute, shareAtLeast(s, "gcp", 0.95)) {
+	if !s.Watch(p.outage, time.Minute, s.At("gcp")) {
 		return errors.New("calls did not move to the next cloud in order")
 	}
 	failover := took()
@@ -103,7 +103,7 @@ func run(ctx context.Context, p pace) error {
 		return fmt.Errorf("restart of aws: %w", err)
 	}
 	s.Say("aws is back: it must stay healthy for 1 s, then its share returns step by step")
-	if !s.Watch(p.steady, time.Minute, shareAtLeast(s, "aws", 0.95)) {
+	if !s.Watch(p.steady, time.Minute, s.At("aws")) {
 		return errors.New("calls did not return to the caller's cloud")
 	}
 	s.Say("all calls are home again")
@@ -116,11 +116,4 @@ func run(ctx context.Context, p pace) error {
 	}
 	fmt.Printf("quickstart: ok calls=%d failed=%d clouds=%d failover=%dms\n", total, failed, len(clouds), failover.Milliseconds())
 	return nil
-}
-
-func shareAtLeast(s *scene.Scene, cloud string, want float64) func() bool {
-	return func() bool {
-		share, calls := s.Board.Share(cloud)
-		return calls > 50 && share >= want
-	}
 }

@@ -54,9 +54,6 @@ var noExample = map[string]string{
 // begun are packages whose core types stand already. They owe an example and a
 // leak check, and leave this list with them.
 var begun = map[string]bool{
-	"balancer":   true,
-	"resilience": true,
-	"security":   true,
 }
 
 // tested: each public package has tests of its own. Packages under internal/ may

@@ -100,6 +100,15 @@ func (s *Scene) Watch(atLeast, atMost time.Duration, done func() bool) bool {
 	}
 }
 
+// At is a condition for Watch: of the calls of the last second, and there are
+// some, 95 % or more went to cloud.
+func (s *Scene) At(cloud string) func() bool {
+	return func() bool {
+		share, calls := s.Board.Share(cloud)
+		return calls > 50 && share >= 0.95
+	}
+}
+
 // Failover calls kill, which ends cloud, and returns a function that tells how
 // long after it calls had moved: other clouds answer, and no attempt fails any more.
 func (s *Scene) Failover(cloud string, kill func()) func() time.Duration {
