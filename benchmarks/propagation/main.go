@@ -1,0 +1,104 @@
+// Propagation measures, on a real Consul on loopback, how soon clients use what
+// is written to the catalog, and how long a new client takes to its first answer.
+//
+//	go run ./propagation [-clients 1,10,100] [-changes 50] [-starts 30]
+//
+// A client is a channel of mesh.Dial that calls a service every few milliseconds.
+// The service has an old instance, and one of far more weight comes and goes, so
+// that the call after a change is on it. Times count from the beginning of the
+// write to the end of the first call on the new instance: connection, handshake
+// and the pause between two calls are included. The last line is JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/consultest"
+)
+
+func main() {
+	clients := flag.String("clients", "1,10,100", "numbers of clients; the last one is reported")
+	changes := flag.Int("changes", 50, "registrations for each number of clients, and as many deregistrations")
+	starts := flag.Int("starts", 30, "starts of a new member")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *clients, *changes, *starts); err != nil {
+		fmt.Fprintln(os.Stderr, "propagation:", err)
+		os.Exit(1)
+	}
+}
+
+// result is the last line. The fields of one client are there if it was measured.
+type result struct {
+	Bench     string  `json:"bench"`
+	Clients   int     `json:"clients"`
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+	OneP50    float64 `json:"one_client_p50_ms,omitempty"`
+	OneP99    float64 `json:"one_client_p99_ms,omitempty"`
+	Failed    int64   `json:"failed"`
+	Join      float64 `json:"join_ms"`
+	FirstCall float64 `json:"first_call_ms"`
+	Start     float64 `json:"start_ms"`
+}
+
+func run(ctx context.Context, list string, changes, starts int) error {
+	if changes < 1 || starts < 1 {
+		return fmt.Errorf("-changes %d, -starts %d: want 1 or more", changes, starts)
+	}
+	agent, err := consultest.Start(ctx, consultest.Config{Progress: os.Stdout})
+	if err != nil {
+		return err
+	}
+	defer agent.Stop()
+	fmt.Printf("Consul %s on loopback, mutual TLS by its CA, %s, %d cores; times in ms\n", consultest.Version, runtime.Version(), runtime.NumCPU())
+	r := result{Bench: "propagation"}
+	for i, field := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(field))
+		if err != nil || n < 1 {
+			return fmt.Errorf("-clients: %q is not a positive number", field)
+		}
+		s, err := propagate(ctx, agent, fmt.Sprintf("echo-%d", i), n, changes)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("clients %3d, a call each %5v: write to use p50 %5.1f p99 %5.1f (the write alone %.1f)   removal to last use p50 %5.1f p99 %5.1f   failed %d\n",
+			n, s.every, ms(s.found, 50), ms(s.found, 99), ms(s.write, 50), ms(s.gone, 50), ms(s.gone, 99), s.failed)
+		r.Clients, r.P50, r.P99 = n, ms(s.found, 50), ms(s.found, 99)
+		if n == 1 {
+			r.OneP50, r.OneP99 = r.P50, r.P99
+		}
+		r.Failed += s.failed
+	}
+	c, err := start(ctx, agent, starts)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("start, %d times, 1 endpoint:    join p50 %4.1f p99 %4.1f   dial %.2f   first call p50 %4.1f p99 %4.1f   all p50 %4.1f p99 %4.1f\n",
+		starts, ms(c.join, 50), ms(c.join, 99), ms(c.dial, 50), ms(c.call, 50), ms(c.call, 99), ms(c.all, 50), ms(c.all, 99))
+	fmt.Printf("start when Consul has yet to issue the certificate: join %.1f   first call %.1f\n", c.firstJoin.Seconds()*1e3, c.firstCall.Seconds()*1e3)
+	r.Join, r.FirstCall, r.Start = ms(c.join, 50), ms(c.call, 50), ms(c.all, 50)
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(line))
+	return nil
+}
+
+// ms is a percentile in milliseconds, to a hundredth.
+func ms(d []time.Duration, percent int) float64 {
+	d = slices.Sorted(slices.Values(d))
+	return float64(d[(len(d)-1)*percent/100].Microseconds()/10) / 100
+}
