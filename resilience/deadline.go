@@ -33,7 +33,8 @@ func FormatTimeout(d time.Duration) string {
 	}{{time.Nanosecond, 'n'}, {time.Microsecond, 'u'}, {time.Millisecond, 'm'}, {time.Second, 'S'}, {time.Minute, 'M'}} {
 		n := max(1, int64((d-1)/u.unit)+1)
 		if n <= most {
-			return strconv.FormatInt(n, 10) + string(u.name)
+			var buf [maxTimeoutDigits + 1]byte
+			return string(append(strconv.AppendInt(buf[:0], n, 10), u.name))
 		}
 	}
 	return strconv.FormatInt(int64(d/time.Hour), 10) + "H"

@@ -113,6 +113,9 @@ func numbered(ctx context.Context, n int) context.Context {
 
 // outcome classifies an attempt. sent means that a stream was made for it.
 func (c *GRPCClient) outcome(ctx context.Context, method string, cc *grpc.ClientConn, err error, sent bool, trailer metadata.MD) Outcome {
+	if o, ok := refusedBelow(err); ok {
+		return o
+	}
 	r := GRPCReply{Err: err, BytesSent: sent, BytesReceived: len(trailer) > 0, Trailer: trailer}
 	if err == nil {
 		r.BytesSent, r.BytesReceived = true, true

@@ -31,6 +31,12 @@ type httpReply struct {
 	err  error
 }
 
+// The keys as http.Header has them: canonical.
+const (
+	attemptHeader = "Weft-Attempt"
+	timeoutHeader = "Weft-Timeout"
+)
+
 // Try makes an attempt.
 func (h *httpCall) Try(ctx context.Context, n int) Outcome {
 	resp, err := h.send(ctx, n)
@@ -40,7 +46,10 @@ func (h *httpCall) Try(ctx context.Context, n int) Outcome {
 	}
 	h.replies = append(h.replies, httpReply{n, ctx, resp, err})
 	h.mu.Unlock()
-	o := h.c.cfg.Classify(resp, err, err != nil && CallerEnded(ctx, time.Time{}))
+	o, ok := refusedBelow(err)
+	if !ok {
+		o = h.c.cfg.Classify(resp, err, err != nil && CallerEnded(ctx, time.Time{}))
+	}
 	o.once = !h.body.again()
 	return o
 }
@@ -74,10 +83,10 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 		req.Header = http.Header{}
 	}
 	if n > 1 {
-		req.Header.Set(AttemptKey, strconv.Itoa(n))
+		req.Header[attemptHeader] = []string{strconv.Itoa(n)}
 	}
 	if has {
-		req.Header.Set(TimeoutKey, FormatTimeout(time.Until(end)))
+		req.Header[timeoutHeader] = []string{FormatTimeout(time.Until(end))}
 	}
 }
 

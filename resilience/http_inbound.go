@@ -25,10 +25,10 @@ func NewHTTPInbound(next http.Handler, cfg InboundConfig) *HTTPInbound {
 func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx, attempt := req.Context(), 1
 	if !h.cfg.Untrusted {
-		if v := req.Header[http.CanonicalHeaderKey(AttemptKey)]; len(v) == 1 {
+		if v := req.Header[attemptHeader]; len(v) == 1 {
 			attempt = ParseAttempt(v[0])
 		}
-		if v := req.Header[http.CanonicalHeaderKey(TimeoutKey)]; len(v) == 1 {
+		if v := req.Header[timeoutHeader]; len(v) == 1 {
 			if d, ok := ParseTimeout(v[0]); ok && d != NoTimeout {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, d)

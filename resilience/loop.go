@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -226,4 +227,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// refusedBelow is the outcome of an attempt that a gate inside the Loop refused.
+func refusedBelow(err error) (Outcome, bool) {
+	if err == nil {
+		return Outcome{}, false // without an allocation
+	}
+	var r *Refused
+	if !errors.As(err, &r) {
+		return Outcome{}, false
+	}
+	return r.Outcome, true
 }
