@@ -36,6 +36,9 @@ type Info struct {
 	Idempotent bool
 	// Stream means that the call lasts as long as its parties like.
 	Stream bool
+	// Header is the first value of a request header or of request metadata, empty if
+	// there is none; nil: nobody can tell.
+	Header func(name string) string
 }
 
 // Priority is how much a call matters when there is too much work: one of the
