@@ -5,4 +5,38 @@
 // [FromGRPC] and [FromHTTP] make the Outcome from a transport's reply. A
 // caller's own cancel or deadline and our own refusals are [Neutral]: they say
 // nothing about the endpoint.
+//
+// # Loops
+//
+// A [Loop] makes a call: the first attempt, and those that repeat it. It repeats
+// what certainly was not sent, and what failed for the time being if the call is
+// idempotent, at most three times, after a random wait, within the caller's time,
+// and within the [Budget] of the destination, which retries and hedges share. A
+// [Hedge] makes a slow call a second time and takes the faster reply.
+//
+// [GRPCClient] and [HTTPClient] put a Loop around stock grpc-go connections and
+// net/http transports:
+//
+//	client, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Idempotent: []string{"/inventory.Inventory/Get"}})
+//	conn, err := grpc.NewClient(target, append(client.DialOptions(), creds)...)
+//
+//	retrying, err := resilience.NewHTTPClient(http.DefaultTransport, resilience.HTTPClientConfig{})
+//	web := &http.Client{Transport: retrying}
+//
+// A call that is not repeated costs two allocations over gRPC, and five over HTTP
+// of which three are the header weft-timeout, if it has a deadline already; an
+// armed hedge costs six more. No goroutine is started for a call but the
+// one of a hedge that is sent.
+//
+// # What travels
+//
+//	weft-timeout                HTTP request: time left, in the syntax of grpc-timeout
+//	weft-attempt                HTTP request: number of the attempt, from 2
+//	grpc-previous-rpc-attempts  gRPC request: attempts before this one, from 1
+//	weft-retried                gRPC trailer, HTTP response: retried below, do not retry
+//	grpc-retry-pushback-ms      gRPC trailer: when to come back; negative: not at all
+//	Retry-After                 HTTP response: when to come back
+//
+// On the server side [GRPCInbound] and [HTTPInbound] read and write them. At a
+// trust border set InboundConfig.Untrusted and use [StripHTTP].
 package resilience

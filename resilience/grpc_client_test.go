@@ -439,3 +439,37 @@ func TestGRPCStreamBothWays(t *testing.T) {
 		t.Errorf("%d messages, then %v", n, err)
 	}
 }
+
+// The second attempt leaves nothing in the caller's places; the first one's leavings must not show.
+func TestGRPCUnaryForgetsAFailedAttempt(t *testing.T) {
+	t.Parallel()
+	c, err := NewGRPCClient(GRPCClientConfig{Loop: eager(t, LoopConfig{}), Idempotent: []string{unaryMethod}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	invoke := func(_ context.Context, _ string, _, reply any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+		if n++; n > 1 {
+			return nil
+		}
+		reply.(*pb.SimpleResponse).Username = "half a reply"
+		for _, o := range opts {
+			switch o := o.(type) {
+			case grpc.HeaderCallOption:
+				*o.HeaderAddr = metadata.Pairs("first", "1")
+			case grpc.TrailerCallOption:
+				*o.TrailerAddr = metadata.Pairs("first", "1")
+			case grpc.PeerCallOption:
+				o.PeerAddr.Addr = &net.TCPAddr{}
+			}
+		}
+		return status.Error(codes.Unavailable, "as told")
+	}
+	var header, trailer metadata.MD
+	var p peer.Peer
+	reply := new(pb.SimpleResponse)
+	err = c.Unary(t.Context(), unaryMethod, &pb.SimpleRequest{}, reply, nil, invoke, grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&p))
+	if err != nil || n != 2 || reply.Username != "" || header != nil || trailer != nil || p.Addr != nil {
+		t.Errorf("%v after %d attempts: reply %v, header %v, trailer %v, peer %v", err, n, reply, header, trailer, p.Addr)
+	}
+}

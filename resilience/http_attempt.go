@@ -17,11 +17,12 @@ type httpCall struct {
 	c    *HTTPClient
 	req  *http.Request
 	in   Info
-	body *replay
+	body replay
 
 	mu      sync.Mutex // hedged attempts run at the same time
 	replies []httpReply
 	first   [1]httpReply // room for the usual number
+	stamp   [1]string    // weft-timeout of the first attempt
 }
 
 type httpReply struct {
@@ -86,7 +87,12 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 		req.Header[attemptHeader] = []string{strconv.Itoa(n)}
 	}
 	if has {
-		req.Header[timeoutHeader] = []string{FormatTimeout(time.Until(end))}
+		stamp := h.stamp[:]
+		if n > 1 { // the first attempt may still read its own
+			stamp = make([]string, 1)
+		}
+		stamp[0] = FormatTimeout(time.Until(end))
+		req.Header[timeoutHeader] = stamp
 	}
 }
 

@@ -377,11 +377,11 @@ func TestHTTPAllocs(t *testing.T) {
 	resp := answer(200, http.NoBody)
 	c := client(t, func(*http.Request) (*http.Response, error) { return resp, nil }, LoopConfig{}, HTTPClientConfig{HideTimeout: true})
 	req := request(t, ctx, "GET", nil)
-	if n := testing.AllocsPerRun(100, func() { _, _ = c.RoundTrip(req) }); n > 3 {
-		t.Errorf("%v allocations for a request that is not repeated, at most 3", n)
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.RoundTrip(req) }); n > 2 {
+		t.Errorf("%v allocations for a request that is not repeated, at most 2", n)
 	}
 	c.cfg.HideTimeout = false
-	if n := testing.AllocsPerRun(100, func() { _, _ = c.RoundTrip(req) }); n > 8 {
-		t.Errorf("%v allocations with the header weft-timeout, at most 8", n)
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.RoundTrip(req) }); n > 5 {
+		t.Errorf("%v allocations with the header weft-timeout, at most 5", n)
 	}
 }

@@ -17,23 +17,23 @@ type replay struct {
 
 // newReplay takes the request's body over. A body that cannot be had again, but
 // whose length is known to be within limit, is read into memory if keep is set.
-func newReplay(req *http.Request, limit int64, keep bool) (*replay, error) {
+func newReplay(req *http.Request, limit int64, keep bool) (replay, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
-		return &replay{none: true}, nil
+		return replay{none: true}, nil
 	case req.GetBody != nil:
-		return &replay{first: req.Body, get: req.GetBody}, nil
+		return replay{first: req.Body, get: req.GetBody}, nil
 	case !keep || req.ContentLength <= 0 || req.ContentLength > limit:
-		return &replay{one: &oneBody{body: req.Body}}, nil
+		return replay{one: &oneBody{body: req.Body}}, nil
 	}
 	data, err := io.ReadAll(io.LimitReader(req.Body, req.ContentLength))
 	if closeErr := req.Body.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return nil, err
+		return replay{}, err
 	}
-	return &replay{get: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}, nil
+	return replay{get: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}, nil
 }
 
 // again reports whether there is a body for another attempt.
