@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/weft-mesh/weft => ../
 
 require (
+	github.com/hashicorp/consul/api v1.34.4
 	github.com/weft-mesh/weft v0.0.0-00010101000000-000000000000
 	google.golang.org/grpc v1.85.0
 )
@@ -15,7 +16,6 @@ require (
 	github.com/fatih/color v1.19.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.5 // indirect
 	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
-	github.com/hashicorp/consul/api v1.34.4 // indirect
 	github.com/hashicorp/errwrap v1.1.0 // indirect
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/hashicorp/go-hclog v1.6.3 // indirect

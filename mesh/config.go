@@ -70,6 +70,12 @@ type Config struct {
 	// within locality tiers, see package balancer. Its Local and Store are the mesh's.
 	// An empty CloudOrder: WEFT_CLOUD_ORDER, a comma list.
 	Balancer balancer.Config
+	// Policy says how calls survive, for services that Services does not name. Zero:
+	// a safe default, see ServicePolicy.
+	Policy ServicePolicy
+	// Services are the policies of services by name, whole: nothing of Policy is
+	// added to them. nil: Policy for all.
+	Services map[string]ServicePolicy
 	// ConnectTimeout bounds the TCP and TLS handshakes of one connection.
 	// 0: WEFT_CONNECT_TIMEOUT or 3 s.
 	ConnectTimeout time.Duration

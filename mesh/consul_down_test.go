@@ -91,10 +91,11 @@ func TestConsulDown(t *testing.T) {
 	}
 }
 
-// TestAgentForgets: an agent that comes back empty is told again, without a failed call.
+// TestAgentForgets: a client agent that comes back empty is told again, without a
+// failed call. The servers, and so the CA, live on: a new CA is another matter.
 func TestAgentForgets(t *testing.T) {
 	t.Parallel()
-	agent := ctest.Start(t, consultest.Config{})
+	agent := ctest.Start(t, consultest.Config{Join: ctest.Start(t, consultest.Config{})})
 	cfg := at(agent, "payments")
 	cfg.Clouds[0].TTL = 3 * time.Second
 	for i := range 2 {

@@ -15,6 +15,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/security"
 )
@@ -25,9 +26,17 @@ const serviceConfig = `{"loadBalancingConfig":[{"` + balancer.Name + `":{}}]}`
 // Dial returns a connection to a service: discovered, balanced, and verified as
 // Config says. It does no I/O; the first call, or ClientConn.Connect, does.
 // Options are applied after the mesh's own; interceptors given here run before
-// the mesh's. The connection is the caller's to close; Leave closes it too.
+// the mesh's. gRPC's own retries are off: Config.Policy has them. The connection is the caller's to close; Leave closes it too.
 func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if err := resolver.CheckService(service); err != nil {
+		return nil, &Error{Op: "dial", Service: service, Err: err}
+	}
+	survive, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{
+		Service:    service,
+		Loop:       m.policies.loop(service),
+		Idempotent: m.policies.of(service).Idempotent,
+	})
+	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
 	cfg := m.cfg.Balancer
@@ -52,8 +61,11 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		grpc.WithMaxHeaderListSize(maxHeaderList),
 	}
 	all = append(all, opts...)
-	// Last is innermost: headers added by the user's interceptors are seen.
+	// Inside the user's interceptors: the name, once per call, because all attempts
+	// of a call must know each other; then the loop, because what is inside of it
+	// is done for each attempt.
 	all = append(all, grpc.WithChainUnaryInterceptor(unaryClient(service)), grpc.WithChainStreamInterceptor(streamClient(service)))
+	all = append(all, survive.DialOptions()...)
 	conn, err := grpc.NewClient(resolver.Scheme+":///"+service, all...)
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}

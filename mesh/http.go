@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/security"
 )
@@ -13,8 +14,8 @@ import (
 // HTTPClient returns the client of the mesh: http://inventory/items/7 reaches a
 // service named inventory over mutual TLS. The scheme may be http or https; the
 // connection is mutual TLS in both cases. It follows redirects within the mesh
-// only, has no timeout of its own (use the request's context), and is shared:
-// copy it before changing it.
+// only, has the timeout of the service's policy, and is shared: copy it before
+// changing it.
 func (m *Mesh) HTTPClient() *http.Client { return m.http.client }
 
 // httpFace is what the mesh keeps of HTTP.
@@ -32,8 +33,12 @@ func (m *Mesh) openHTTP() error {
 	if err != nil {
 		return err
 	}
-	m.http.client = &http.Client{Transport: roundTripper{t}}
 	m.onLeave(t.Close)
+	survive, err := resilience.NewHTTPClient(t, resilience.HTTPClientConfig{LoopFor: m.policies.loop})
+	if err != nil {
+		return err
+	}
+	m.http.client = &http.Client{Transport: roundTripper{survive}}
 	return nil
 }
 

@@ -25,6 +25,7 @@ type Mesh struct {
 	registrar resolver.Registrar
 	identity  security.Source
 	store     *balancer.Store
+	policies  *policies
 	grpc      grpcFace
 	http      httpFace
 	rejects   limiter
@@ -58,6 +59,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 			m, err = nil, &Error{Op: "join", Service: r.Service, Err: err}
 		}
 	}()
+	if m.policies, err = newPolicies(r.Policy, r.Services); err != nil {
+		return m, err
+	}
 	if err = m.openCatalog(ctx); err != nil {
 		return m, err
 	}

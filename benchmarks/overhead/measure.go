@@ -70,6 +70,10 @@ func (p *pair) slice(ctx context.Context, client grpc_testing.TestServiceClient,
 		fail  atomic.Pointer[error]
 		lats  = make([][]time.Duration, n)
 	)
+	// A deadline as callers should have one; without it weft would add its own, and
+	// bare would go without.
+	ctx, cancel := context.WithTimeout(ctx, d+10*time.Second)
+	defer cancel()
 	start := time.Now()
 	for i := range n {
 		lats[i] = make([]time.Duration, 0, 1<<14)

@@ -96,8 +96,8 @@ func run(ctx context.Context, p pace) error {
 		return errors.New("calls did not move to the next cloud in order")
 	}
 	failover := took()
-	_, failed, repeated := s.Board.Totals()
-	s.Say("calls moved to gcp, the next in order; done %v after the kill; %d in flight were repeated, %d failed", failover, repeated, failed)
+	_, failed := s.Board.Totals()
+	s.Say("calls moved to gcp, the next in order; done %v after the kill; the mesh repeated those in flight, %d failed", failover, failed)
 
 	if err := running["aws"].start(ctx); err != nil {
 		return fmt.Errorf("restart of aws: %w", err)
@@ -109,10 +109,9 @@ func run(ctx context.Context, p pace) error {
 	s.Say("all calls are home again")
 	s.Stop()
 
-	total, failed, _ := s.Board.Totals()
+	total, failed := s.Board.Totals()
 	if failed > 0 {
-		_, err := s.Board.LastHurt()
-		return fmt.Errorf("%d of %d calls failed, the last with: %w", failed, total, err)
+		return fmt.Errorf("%d of %d calls failed, the last with: %w", failed, total, s.Board.LastError())
 	}
 	fmt.Printf("quickstart: ok calls=%d failed=%d clouds=%d failover=%dms\n", total, failed, len(clouds), failover.Milliseconds())
 	return nil

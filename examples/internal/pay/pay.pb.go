@@ -128,9 +128,9 @@ const file_pay_proto_rawDesc = "" +
 	"\n" +
 	"QuoteReply\x12\x1b\n" +
 	"\tfee_cents\x18\x01 \x01(\x03R\bfeeCents\x12\x14\n" +
-	"\x05cloud\x18\x02 \x01(\tR\x05cloud2S\n" +
-	"\bPayments\x12G\n" +
-	"\x05Quote\x12\x1f.weft.examples.pay.QuoteRequest\x1a\x1d.weft.examples.pay.QuoteReplyB1Z/github.com/weft-mesh/weft/examples/internal/payb\x06proto3"
+	"\x05cloud\x18\x02 \x01(\tR\x05cloud2X\n" +
+	"\bPayments\x12L\n" +
+	"\x05Quote\x12\x1f.weft.examples.pay.QuoteRequest\x1a\x1d.weft.examples.pay.QuoteReply\"\x03\x90\x02\x01B1Z/github.com/weft-mesh/weft/examples/internal/payb\x06proto3"
 
 var (
 	file_pay_proto_rawDescOnce sync.Once

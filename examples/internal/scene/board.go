@@ -19,8 +19,7 @@ type Board struct {
 	cells     map[[2]string]*cell
 	calls     int
 	failed    int
-	repeated  int
-	hurt      time.Time // the end of the newest failed attempt
+	lastFail  time.Time // the end of the newest failed call
 	marked    string    // the cloud of Mark
 	elsewhere time.Time // the first answer of another cloud after Mark
 	lastErr   error
@@ -65,25 +64,20 @@ func (b *Board) Answered(kind, cloud string) {
 	c.recent = append(trim(c.recent, now), now)
 }
 
-// Hurt counts an attempt that failed; final means that the call failed with it.
-func (b *Board) Hurt(err error, final bool) {
+// Failed counts a call that failed.
+func (b *Board) Failed(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.hurt = time.Now()
-	b.lastErr = err
-	if final {
-		b.calls++
-		b.failed++
-	} else {
-		b.repeated++
-	}
+	b.calls++
+	b.failed++
+	b.lastFail, b.lastErr = time.Now(), err
 }
 
-// Totals are all calls, those that failed, and the attempts that were repeated.
-func (b *Board) Totals() (calls, failed, repeated int) {
+// Totals are all calls and those that failed.
+func (b *Board) Totals() (calls, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.calls, b.failed, b.repeated
+	return b.calls, b.failed
 }
 
 // Mark begins to wait for the first answer that is not of cloud.
@@ -94,21 +88,21 @@ func (b *Board) Mark(cloud string) {
 }
 
 // Moved is when calls had moved away from the marked cloud: the first answer of
-// another one, or the end of the newest failed attempt if that was later.
+// another one, or the newest failed call if that was later.
 func (b *Board) Moved() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.hurt.After(b.elsewhere) {
-		return b.hurt
+	if b.lastFail.After(b.elsewhere) {
+		return b.lastFail
 	}
 	return b.elsewhere
 }
 
-// LastHurt is when the newest attempt failed, and why; zero if none did.
-func (b *Board) LastHurt() (time.Time, error) {
+// LastError is why the newest failed call failed; nil if none did.
+func (b *Board) LastError() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.hurt, b.lastErr
+	return b.lastErr
 }
 
 // Share is the part of the calls of the last window that went to cloud, of any

@@ -36,9 +36,6 @@ func (s *Scene) Say(format string, args ...any) {
 	fmt.Printf("%6.2fs  %s\n", time.Since(s.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// attempts is how often a call that is safe to repeat is made before it counts as failed.
-const attempts = 3
-
 // Start begins callers of each kind that call one after the other, with a short
 // pause, until Stop.
 func (s *Scene) Start(ctx context.Context, callers int, calls map[string]Call) {
@@ -54,16 +51,14 @@ func (s *Scene) caller(ctx context.Context, kind string, call Call) {
 	pause := time.NewTicker(4 * time.Millisecond)
 	defer pause.Stop()
 	for {
-		for n := 1; n <= attempts; n++ {
-			// The call itself is not cut by the end of the scene.
-			tctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			cloud, err := call(tctx)
-			cancel()
-			if err == nil {
-				s.Board.Answered(kind, cloud)
-				break
-			}
-			s.Board.Hurt(err, n == attempts)
+		// The call itself is not cut by the end of the scene.
+		tctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		cloud, err := call(tctx)
+		cancel()
+		if err == nil {
+			s.Board.Answered(kind, cloud)
+		} else {
+			s.Board.Failed(err)
 		}
 		select {
 		case <-pause.C:
