@@ -37,8 +37,8 @@ type GRPCReply struct {
 //
 //   - Unavailable, and a deadline that is not the caller's: Retryable.
 //   - Internal, Unknown, DataLoss: Failure.
-//   - ResourceExhausted from the server: Throttled. From this process (a message
-//     over the limit): Neutral.
+//   - ResourceExhausted from the server: Throttled, and unsent with the trailer
+//     [RefusedKey]. From this process (a message over the limit): Neutral.
 //   - Canceled, the caller's own deadline, an attempt that never began: Neutral.
 //   - OK and all codes that blame the request (InvalidArgument, NotFound,
 //     PermissionDenied, Aborted, ...): Success.
@@ -53,6 +53,9 @@ func FromGRPC(r GRPCReply) Outcome {
 		return Outcome{Class: Success}
 	}
 	o := Outcome{Class: grpcClass(r), Unsent: !r.BytesSent && !r.BytesReceived}
+	if o.Class == Throttled && len(r.Trailer[RefusedKey]) > 0 {
+		o.Unsent = true
+	}
 	if o.Class != Neutral && o.Class != Success {
 		o.RetryAfter = grpcPushback(r.Trailer)
 	}

@@ -19,7 +19,8 @@ var ErrUnsent = errors.New("resilience: the request was not sent")
 // callerEnded is as in [GRPCReply]; see [CallerEnded].
 //
 //   - 502, 503, 504 and broken connections: Retryable.
-//   - Other 5xx: Failure. 429: Throttled.
+//   - Other 5xx: Failure. 429: Throttled; so is 503 with the header [RefusedKey], and
+//     both are unsent with it.
 //   - Everything else that was answered: Success.
 //   - The caller's own cancel or deadline: Neutral.
 //
@@ -35,6 +36,8 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	}
 	var o Outcome
 	switch c := resp.StatusCode; {
+	case (c == http.StatusTooManyRequests || c == http.StatusServiceUnavailable) && resp.Header.Get(RefusedKey) != "":
+		o.Class, o.Unsent = Throttled, true
 	case c == http.StatusTooManyRequests:
 		o.Class = Throttled
 	case c == http.StatusBadGateway, c == http.StatusServiceUnavailable, c == http.StatusGatewayTimeout:
