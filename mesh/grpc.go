@@ -31,18 +31,18 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 	if err := resolver.CheckService(service); err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
+	to := m.to.of(service)
 	survive, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{
 		Service:    service,
-		Loop:       m.policies.loop(service),
-		Idempotent: m.policies.of(service).Idempotent,
+		Loop:       to.loop,
+		Idempotent: to.policy.Idempotent,
 	})
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
-	cfg := m.cfg.Balancer
 	builder := resolver.NewBuilder(resolver.Filter(m.catalog, servesGRPC), resolver.BuilderConfig{
 		ExpectedID: m.peerID,
-		Decorate:   func(s *grpcresolver.State) { balancer.Attach(s, &cfg) },
+		Decorate:   func(s *grpcresolver.State) { balancer.Attach(s, &to.balancer) },
 	})
 	all := []grpc.DialOption{
 		grpc.WithResolvers(builder),

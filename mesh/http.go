@@ -23,8 +23,9 @@ type httpFace struct{ client *http.Client }
 
 func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
-		Catalog:  resolver.Filter(m.catalog, servesHTTP),
-		Balancer: m.cfg.Balancer,
+		Catalog:     resolver.Filter(m.catalog, servesHTTP),
+		Balancer:    m.cfg.Balancer,
+		BalancerFor: func(service string) balancer.Config { return m.to.of(service).balancer },
 		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
 			return security.ClientTLS(m.identity, m.peerID(e))
 		},
@@ -34,7 +35,9 @@ func (m *Mesh) openHTTP() error {
 		return err
 	}
 	m.onLeave(t.Close)
-	survive, err := resilience.NewHTTPClient(t, resilience.HTTPClientConfig{LoopFor: m.policies.loop})
+	survive, err := resilience.NewHTTPClient(t, resilience.HTTPClientConfig{
+		LoopFor: func(service string) *resilience.Loop { return m.to.of(service).loop },
+	})
 	if err != nil {
 		return err
 	}

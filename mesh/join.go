@@ -25,7 +25,7 @@ type Mesh struct {
 	registrar resolver.Registrar
 	identity  security.Source
 	store     *balancer.Store
-	policies  *policies
+	to        *destinations
 	grpc      grpcFace
 	http      httpFace
 	rejects   limiter
@@ -59,9 +59,6 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 			m, err = nil, &Error{Op: "join", Service: r.Service, Err: err}
 		}
 	}()
-	if m.policies, err = newPolicies(r.Policy, r.Services); err != nil {
-		return m, err
-	}
 	if err = m.openCatalog(ctx); err != nil {
 		return m, err
 	}
@@ -71,6 +68,10 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err = m.checkBalancer(); err != nil {
 		return m, err
 	}
+	if m.to, err = newDestinations(r); err != nil {
+		return m, err
+	}
+	m.onLeave(func(context.Context) error { m.to.close(); return nil })
 	if err = m.openHTTP(); err != nil {
 		return m, err
 	}

@@ -1,8 +1,6 @@
 package mesh
 
 import (
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/weft-mesh/weft/resilience"
@@ -28,36 +26,30 @@ type ServicePolicy struct {
 	Hedge resilience.Hedge
 	// Budget bounds all repeats to the service. Zero: 10 % of its calls and 10 per second.
 	Budget resilience.BudgetConfig
+	// Outlier says when an endpoint that fails more than the others is left alone for
+	// a while. Zero: after 5 failures in a row, or by success rate; see its fields.
+	Outlier resilience.OutlierConfig
+	// Breaker says when calls keep out of a cloud in which the service fails as a
+	// whole. Zero: at half of 20 or more calls within 10 s. Where no other cloud has
+	// capacity, calls go on: a mesh of one cloud loses nothing by it.
+	Breaker resilience.BreakerConfig
+	// NoOutlier and NoBreaker turn the two off. Default false: both are on.
+	NoOutlier, NoBreaker bool
 	// Idempotent lists gRPC methods, "/pay.Pay/Get", and whole services, "/pay.Pay/",
 	// that may be called twice. Empty: those that say so themselves.
 	Idempotent []string
 }
 
-// maxPolicies bounds how many services have a loop of their own; URLs name
-// services too.
-const maxPolicies = 4096
-
-// policies makes the calls of each service, one loop for gRPC and HTTP.
-type policies struct {
-	byName   map[string]ServicePolicy
-	fallback ServicePolicy
-
-	mu    sync.RWMutex
-	loops map[string]*resilience.Loop
-}
-
-// newPolicies refuses a policy that makes no sense, by its service and field.
-func newPolicies(fallback ServicePolicy, byName map[string]ServicePolicy) (*policies, error) {
-	p := &policies{byName: byName, fallback: fallback, loops: map[string]*resilience.Loop{}}
-	if _, err := fallback.loop(); err != nil {
-		return nil, fmt.Errorf("mesh: Config.Policy: %w", err)
+// check refuses what makes no sense, by its field.
+func (p ServicePolicy) check() error {
+	if _, err := p.loop(); err != nil {
+		return err
 	}
-	for name, policy := range byName {
-		if _, err := policy.loop(); err != nil {
-			return nil, fmt.Errorf("mesh: Config.Services[%q]: %w", name, err)
-		}
+	if _, err := resilience.NewOutlier(p.Outlier); err != nil {
+		return err
 	}
-	return p, nil
+	_, err := resilience.NewBreakerSet(p.Breaker, 0)
+	return err
 }
 
 func (p ServicePolicy) loop() (*resilience.Loop, error) {
@@ -66,31 +58,4 @@ func (p ServicePolicy) loop() (*resilience.Loop, error) {
 		return nil, err
 	}
 	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Retry: p.Retry, Hedge: p.Hedge, Budget: budget})
-}
-
-func (p *policies) of(service string) ServicePolicy {
-	if policy, ok := p.byName[service]; ok {
-		return policy
-	}
-	return p.fallback
-}
-
-// loop is the loop of a service, the same for all its calls.
-func (p *policies) loop(service string) *resilience.Loop {
-	p.mu.RLock()
-	l := p.loops[service]
-	p.mu.RUnlock()
-	if l != nil {
-		return l
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, named := p.byName[service]; !named && len(p.loops) >= maxPolicies {
-		service = "" // they share one
-	}
-	if l = p.loops[service]; l == nil {
-		l, _ = p.of(service).loop() // newPolicies has checked it
-		p.loops[service] = l
-	}
-	return l
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/resilience"
+	"github.com/weft-mesh/weft/resolver"
 )
 
 // flaky fails every call with a code that another endpoint may cure.
@@ -71,10 +73,12 @@ const emptyCall = "/grpc.testing.TestService/EmptyCall"
 
 func TestSafeCallsAreRepeatedElsewhere(t *testing.T) {
 	t.Parallel()
-	generous := resilience.BudgetConfig{Reserve: 1000}
+	// Without eyes on the endpoints, so that the bad one stays in use.
+	blind := ServicePolicy{Budget: resilience.BudgetConfig{Reserve: 1000}, NoOutlier: true, NoBreaker: true}
+	blind.Idempotent = []string{emptyCall}
 	t.Run("grpc", func(t *testing.T) {
 		t.Parallel()
-		m, good, bad := two(t, "grpc", Config{Policy: ServicePolicy{Idempotent: []string{emptyCall}, Budget: generous}})
+		m, good, bad := two(t, "grpc", Config{Policy: blind})
 		client := dial(t, m, "pay")
 		for range 40 {
 			if _, err := client.EmptyCall(bound(t), &grpc_testing.Empty{}); err != nil {
@@ -98,7 +102,7 @@ func TestSafeCallsAreRepeatedElsewhere(t *testing.T) {
 	})
 	t.Run("http", func(t *testing.T) {
 		t.Parallel()
-		m, good, bad := two(t, "http", Config{Policy: ServicePolicy{Budget: generous}})
+		m, good, bad := two(t, "http", Config{Policy: blind})
 		do := func(method string) int {
 			req, err := http.NewRequestWithContext(bound(t), method, "http://pay/", nil)
 			if err != nil {
@@ -133,10 +137,10 @@ func TestSafeCallsAreRepeatedElsewhere(t *testing.T) {
 func TestOneLoopPerService(t *testing.T) {
 	t.Parallel()
 	m := member(t, Config{Service: "caller"})
-	if m.policies.loop("pay") != m.policies.loop("pay") {
+	if m.to.of("pay").loop != m.to.of("pay").loop {
 		t.Error("two calls of one service have two loops")
 	}
-	if m.policies.loop("pay") == m.policies.loop("stock") {
+	if m.to.of("pay").loop == m.to.of("stock").loop {
 		t.Error("two services have one loop")
 	}
 }
@@ -166,6 +170,8 @@ func TestBadPolicyIsRefused(t *testing.T) {
 	}{
 		"timeout":  {Config{Policy: ServicePolicy{Timeout: -1}}, "Config.Policy: resilience: LoopConfig.Timeout"},
 		"attempts": {Config{Policy: ServicePolicy{Retry: resilience.Retry{Attempts: -1}}}, "Retry.Attempts"},
+		"outlier":  {Config{Policy: ServicePolicy{Outlier: resilience.OutlierConfig{FailurePercent: 120}}}, "OutlierConfig.FailurePercent"},
+		"breaker":  {Config{Policy: ServicePolicy{Breaker: resilience.BreakerConfig{FailureRatio: 1.5}}}, "BreakerConfig.FailureRatio"},
 		"budget":   {Config{Services: map[string]ServicePolicy{"pay": {Budget: resilience.BudgetConfig{Ratio: 2}}}}, `Config.Services["pay"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +204,7 @@ func TestTimeoutOfAPolicy(t *testing.T) {
 			t.Parallel()
 			m := member(t, Config{Service: "caller", Policy: tt.policy})
 			var got time.Duration
-			r := m.policies.loop("pay").Do(context.Background(), &resilience.Info{Service: "pay"}, resilience.AttemptFunc(func(ctx context.Context, _ int) resilience.Outcome {
+			r := m.to.of("pay").loop.Do(context.Background(), &resilience.Info{Service: "pay"}, resilience.AttemptFunc(func(ctx context.Context, _ int) resilience.Outcome {
 				if end, ok := ctx.Deadline(); ok {
 					got = time.Until(end)
 				}
@@ -209,5 +215,58 @@ func TestTimeoutOfAPolicy(t *testing.T) {
 				t.Errorf("a call has %v, want %v to %v", got, tt.min, tt.max)
 			}
 		})
+	}
+}
+
+// An endpoint that fails is left alone, although calls that may not be repeated
+// cannot be helped in time.
+func TestOutlierIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	var log logged
+	m, _, bad := two(t, "grpc", Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: ServicePolicy{NoBreaker: true}})
+	client := dial(t, m, "pay")
+	failed := 0
+	for range 100 {
+		if _, err := client.UnaryCall(bound(t), &grpc_testing.SimpleRequest{}); err != nil {
+			failed++
+		}
+	}
+	if n := bad.calls.Load(); n != 5 || failed != 5 {
+		t.Errorf("the bad endpoint got %d calls, %d failed; want the 5 in a row that eject it", n, failed)
+	}
+	if !strings.Contains(log.String(), "msg=endpoint.ejected service=pay") {
+		t.Errorf("no event: %s", log.String())
+	}
+}
+
+// A cloud in which the service fails as a whole is left for another.
+func TestBreakerMovesCallsToAnotherCloud(t *testing.T) {
+	t.Parallel()
+	e := embedded(t)
+	here, there := &flaky{bad: true}, &flaky{}
+	for cloud, f := range map[string]*flaky{"here": here, "there": there} {
+		reg := watched{e.Catalog, make(chan struct{}), func() {}}
+		server := member(t, Config{Service: "pay", InstanceID: cloud, Locality: resolver.Locality{Cloud: cloud}, Embedded: e, Registrar: reg, Propagation: -1})
+		srv := server.NewGRPCServer()
+		grpc_testing.RegisterTestServiceServer(srv, f)
+		serve(t, server, srv)
+		<-reg.registered
+	}
+	var log logged
+	caller := member(t, Config{
+		Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "here"},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: ServicePolicy{NoOutlier: true},
+	})
+	client := dial(t, caller, "pay")
+	for range 100 {
+		if _, err := client.UnaryCall(bound(t), &grpc_testing.SimpleRequest{}); err == nil {
+			break
+		}
+	}
+	if n := here.calls.Load(); n != 20 || there.calls.Load() != 1 {
+		t.Errorf("%d calls stayed in the cloud that fails, then %d went elsewhere; want the 20 that open the breaker", n, there.calls.Load())
+	}
+	if !strings.Contains(log.String(), "msg=breaker.opened service=pay cloud=here") {
+		t.Errorf("no event: %s", log.String())
 	}
 }

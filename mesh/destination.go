@@ -1,0 +1,152 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resilience"
+)
+
+// maxDestinations bounds how many services have state of their own; URLs name
+// services too. Services beyond it share one.
+const maxDestinations = 4096
+
+// destination is what all calls to one service share, over gRPC and HTTP and any
+// number of connections: the loop with its budget, and the eyes on its endpoints.
+type destination struct {
+	policy   ServicePolicy
+	loop     *resilience.Loop
+	balancer balancer.Config
+}
+
+// destinations makes destinations when they are first called.
+type destinations struct {
+	byName   map[string]ServicePolicy
+	fallback ServicePolicy
+	base     balancer.Config // of all
+	log      *slog.Logger
+
+	mu       sync.RWMutex
+	made     map[string]*destination
+	outliers []*resilience.Outlier
+}
+
+// newDestinations refuses a policy that makes no sense, by its service and field.
+func newDestinations(cfg *resolved) (*destinations, error) {
+	if err := cfg.Policy.check(); err != nil {
+		return nil, fmt.Errorf("mesh: Config.Policy: %w", err)
+	}
+	for name, policy := range cfg.Services {
+		if err := policy.check(); err != nil {
+			return nil, fmt.Errorf("mesh: Config.Services[%q]: %w", name, err)
+		}
+	}
+	return &destinations{byName: cfg.Services, fallback: cfg.Policy, base: cfg.Balancer, log: cfg.Logger, made: map[string]*destination{}}, nil
+}
+
+// of is the destination of a service, the same for all its calls.
+func (d *destinations) of(service string) *destination {
+	d.mu.RLock()
+	to := d.made[service]
+	d.mu.RUnlock()
+	if to != nil {
+		return to
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, named := d.byName[service]; !named && len(d.made) >= maxDestinations {
+		service = ""
+	}
+	if to = d.made[service]; to == nil {
+		to = d.make(service)
+		d.made[service] = to
+	}
+	return to
+}
+
+// make builds a destination. The errors are those that newDestinations looked for.
+func (d *destinations) make(service string) *destination {
+	policy, named := d.byName[service]
+	if !named {
+		policy = d.fallback
+	}
+	to := &destination{policy: policy, balancer: d.base}
+	to.loop, _ = policy.loop()
+	if !policy.NoOutlier && to.balancer.Outlier == nil {
+		cfg := policy.Outlier
+		cfg.OnEvent = both(cfg.OnEvent, func(ev resilience.OutlierEvent) { d.outlierEvent(service, ev) })
+		o, _ := resilience.NewOutlier(cfg)
+		to.balancer.Outlier = o
+		d.outliers = append(d.outliers, o)
+	}
+	if !policy.NoBreaker && to.balancer.Observe == nil {
+		cfg := policy.Breaker
+		store := d.base.Store
+		cfg.OnChange = both(cfg.OnChange, func(ch resilience.BreakerChange) {
+			store.CloseCloud(ch.Service, ch.Cloud, ch.Until)
+			d.breakerEvent(ch)
+		})
+		breakers, _ := resilience.NewBreakerSet(cfg, 0)
+		to.balancer.Observe = func(n *balancer.Node, o resilience.Outcome, _ time.Duration) {
+			observe(breakers, service, n.Endpoint().Locality.Cloud, o)
+		}
+	}
+	return to
+}
+
+// observe feeds an attempt that has ended to the breaker of its cloud. The breaker
+// refuses nothing here: it acts by closing the cloud to the balancer.
+func observe(breakers *resilience.BreakerSet, service, cloud string, o resilience.Outcome) {
+	b := breakers.Breaker(service, cloud)
+	if b == nil {
+		return
+	}
+	if done, err := b.Enter(context.Background(), &resilience.Info{Service: service, Cloud: cloud}); err == nil {
+		done(o)
+	}
+}
+
+func both[E any](first, second func(E)) func(E) {
+	if first == nil {
+		return second
+	}
+	return func(e E) { first(e); second(e) }
+}
+
+func (d *destinations) outlierEvent(service string, ev resilience.OutlierEvent) {
+	switch ev.Kind {
+	case resilience.Ejected:
+		d.log.Warn("endpoint.ejected", "service", service, "endpoint", ev.Endpoint, "reason", ev.Reason, "until", ev.Until)
+	case resilience.Returned:
+		d.log.Info("endpoint.restored", "service", service, "endpoint", ev.Endpoint)
+	case resilience.ZoneDegraded:
+		d.log.Warn("zone.degraded", "service", service, "zone", ev.Zone, "reason", ev.Reason, "until", ev.Until)
+	case resilience.ZoneRestored:
+		d.log.Info("zone.restored", "service", service, "zone", ev.Zone)
+	}
+}
+
+func (d *destinations) breakerEvent(ch resilience.BreakerChange) {
+	log := d.log.Info
+	event := "breaker.closed"
+	switch ch.To {
+	case resilience.BreakerOpen:
+		log, event = d.log.Warn, "breaker.opened"
+	case resilience.BreakerHalfOpen:
+		event = "breaker.half_open"
+	}
+	log(event, "service", ch.Service, "cloud", ch.Cloud, "from", ch.From.String())
+}
+
+// close ends what runs for the destinations. No call may begin after it.
+func (d *destinations) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range d.outliers {
+		o.Close()
+	}
+}
