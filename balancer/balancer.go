@@ -99,7 +99,6 @@ func New(cfg Config, tr Connector) (*Balancer, error) {
 		b.bounded = p.LoadFactor >= 0
 	}
 	b.table.Store(&table{err: b.explain()})
-	cfg.Store.join(b)
 	return b, nil
 }
 
@@ -123,6 +122,7 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 	if s.State != resolver.Unknown {
 		if !b.known {
 			b.known, b.began = true, b.now
+			b.cfg.Store.join(b)
 		}
 		list := sorted(b.list, s.Endpoints)
 		diff(b.list, list, b.change)

@@ -28,8 +28,33 @@
 // armed hedge costs six more. No goroutine is started for a call but the
 // one of a hedge that is sent.
 //
+// # Gates
+//
+// A [Gate] lets a call go, or not, and is told what became of it. [NewChain] puts
+// several in order.
+//
+//   - [Breaker], in a [BreakerSet] by service and cloud: not while most calls fail.
+//   - [Throttle]: not while the service refuses most calls.
+//   - [ConcurrencyLimit]: not more at a time than the work bears; low [Priority] first.
+//   - [RateLimit]: not more per second; on a client, not before the server wants to.
+//   - [DeadlineGate]: not what nobody waits for any more.
+//   - [Fault]: not what a test wants to see fail.
+//
+// [GRPCClientGates], [GRPCServerGates], [HTTPClientGates] and [HTTPServerGates] put
+// gates around stock grpc-go and net/http:
+//
+//	limit, err := resilience.NewConcurrencyLimit(resilience.ConcurrencyConfig{})
+//	gates := resilience.NewGRPCServerGates(resilience.GRPCServerConfig{Tap: []resilience.Gate{limit}})
+//	srv := grpc.NewServer(gates.ServerOptions()...)
+//
+// An [Outlier] is no gate: it watches the endpoints of a service and tells the
+// balancer whom to leave out for a while.
+//
 // # What travels
 //
+//	weft-priority               gRPC and HTTP request: the call's class; see PriorityKey
+//	weft-fault                  gRPC and HTTP request: a fault, where allowed; see FaultKey
+//	weft-refused                gRPC trailer, HTTP response: refused before any work was done
 //	weft-timeout                HTTP request: time left, in the syntax of grpc-timeout
 //	weft-attempt                HTTP request: number of the attempt, from 2
 //	grpc-previous-rpc-attempts  gRPC request: attempts before this one, from 1

@@ -162,10 +162,10 @@ func TestAdaptiveLimitFollowsTheWork(t *testing.T) {
 		mean := 10 * time.Millisecond
 		s := &server{slots: make(chan struct{}, 200), deadline: time.Second}
 		work := func() time.Duration { return time.Duration((0.5 + rnd.Float64()) * float64(mean)) }
-		s.offer(l, rnd, 2000, 20*time.Second, work)
+		s.offer(l, rnd, 2000, 10*time.Second, work)
 		before := l.Limit()
 		mean = 40 * time.Millisecond // as many workers can do 5000/s
-		s.offer(l, rnd, 2000, 120*time.Second, work)
+		s.offer(l, rnd, 2000, 40*time.Second, work)
 		if l.Limit() < 60 {
 			t.Errorf("limit %d before, %d after; 80 are needed", before, l.Limit())
 		}
