@@ -376,14 +376,14 @@ func TestGRPCStreamFirstMessage(t *testing.T) {
 		}
 		return ss.Send(&pb.StreamingOutputCallResponse{})
 	}}
-	loop := eager(t, LoopConfig{Retry: Retry{AttemptTimeout: 200 * time.Millisecond}})
+	loop := eager(t, LoopConfig{Retry: Retry{Attempts: 50, AttemptTimeout: 200 * time.Millisecond}, Budget: newBudget(t, BudgetConfig{Reserve: 100})})
 	c := dial(t, s.serve(t), GRPCClientConfig{Loop: loop, Idempotent: []string{duplexMethod}})
 	st, err := c.FullDuplexCall(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Recv(); err != nil || streams.Load() != 2 {
-		t.Fatalf("%v after %d streams, want the second one to speak", err, streams.Load())
+	if _, err := st.Recv(); err != nil || streams.Load() < 2 {
+		t.Fatalf("%v after %d streams, want a later one to speak", err, streams.Load())
 	}
 	over := time.NewTimer(300 * time.Millisecond)
 	defer over.Stop()

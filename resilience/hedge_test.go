@@ -145,6 +145,23 @@ func TestHedgeAtLiveP95(t *testing.T) {
 	})
 }
 
+// When both attempts of a hedged call failed, the retry after them starts afresh:
+// its context lives, and is hedged in its turn.
+func TestRetryAfterHedge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := LoopConfig{Hedge: Hedge{Enabled: true, Delay: 10 * ms}, Retry: Retry{AttemptTimeout: time.Second, Backoff: Backoff{Base: 1, Cap: 1}}}
+		cfg.Budget = newBudget(t, BudgetConfig{Ratio: 1, HedgeRatio: 1})
+		a := &timed{took: []time.Duration{20 * ms, 20 * ms, 5 * ms}, out: []Outcome{down, down, fine}}
+		l := newLoop(t, cfg)
+		r := l.Do(t.Context(), &safe, a)
+		r.End()
+		if r.Outcome.Class != Success || r.Attempt != 3 || r.Attempts != 3 || !r.Hedged || len(a.causes) != 0 {
+			t.Errorf("%+v, cancelled: %v", r, a.causes)
+		}
+	})
+}
+
 // Under load on a service that became slow, hedges stay within their share.
 func TestHedgeShare(t *testing.T) {
 	t.Parallel()
