@@ -73,6 +73,9 @@ func TestEjectionOutlivesNodes(t *testing.T) {
 		for _, n := range r.open() { // a lost and remade connection does not end it
 			r.SetState(n, Failed, errRefused)
 			r.SetState(n, Ready, nil)
+			if n.ID == list[0].ID && n.Ready() {
+				t.Error("a new connection let an ejected endpoint in until the next publish")
+			}
 		}
 		r.flush()
 		if got := r.shares(t, 1000, byName); got[list[0].ID.Instance] != 0 {

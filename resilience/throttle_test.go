@@ -82,6 +82,15 @@ func TestThrottleNeedsASign(t *testing.T) {
 				t.Errorf("%v is held back", p)
 			}
 		}
+		mixed := newTestThrottle(t, 5) // many wait, and few of the answers are refusals
+		for range 1000 {
+			_, _ = mixed.Enter(t.Context(), &Info{})
+		}
+		enterN(t, mixed, &Info{}, 100, succeeded)
+		enterN(t, mixed, &Info{}, 9, failed)
+		if p := mixed.Probability(Critical); p != 0 {
+			t.Errorf("%v for 9 refusals among 100 answers", p)
+		}
 		enterN(t, th, &Info{}, 1, Outcome{Class: Retryable})
 		if p := th.Probability(Critical); p < 0.99 {
 			t.Errorf("nobody answers but to refuse, and %v", p)
