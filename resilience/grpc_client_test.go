@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,41 +191,48 @@ func TestGRPCRetryPolicyHidesUnsent(t *testing.T) {
 	}
 }
 
-// Hedged attempts never share a reply; the race detector watches.
+// Hedged attempts never share a reply; the race detector watches. Each loser is cancelled.
 func TestGRPCHedges(t *testing.T) {
 	t.Parallel()
-	var calls, cancelled atomic.Int64
-	release := make(chan struct{})
+	const callers, each = 4, 5
+	var began [callers * each]chan struct{} // the first attempt of a call is at the server
+	for i := range began {
+		began[i] = make(chan struct{})
+	}
+	lost := make(chan struct{}, len(began))
 	s := &pays{unary: func(ctx context.Context, in *pb.SimpleRequest) (*pb.SimpleResponse, error) {
-		n := calls.Add(1)
+		id := in.ResponseSize
 		if len(metadata.ValueFromIncomingContext(ctx, GRPCAttemptKey)) == 0 { // first attempts hang
+			close(began[id])
 			<-ctx.Done()
-			if cancelled.Add(1) == 20 {
-				close(release)
-			}
+			lost <- struct{}{}
 			return nil, ctx.Err()
 		}
+		<-began[id]
 		_ = grpc.SetTrailer(ctx, metadata.Pairs("from", "hedge"))
-		return &pb.SimpleResponse{Username: in.GetPayload().String(), ServerId: string(rune('a' + n%26))}, nil
+		return say(strconv.Itoa(int(id))), nil
 	}}
 	budget := newBudget(t, BudgetConfig{Ratio: 1, HedgeRatio: 1, Reserve: 1e6})
 	loop := eager(t, LoopConfig{Budget: budget, Hedge: Hedge{Enabled: true, Delay: time.Millisecond}, Timeout: NoTimeout})
 	c := dial(t, s.serve(t), GRPCClientConfig{Loop: loop, Idempotent: []string{unaryMethod}})
 	var wg sync.WaitGroup
-	for range 4 {
+	for caller := range callers {
 		wg.Go(func() {
-			for range 5 {
+			for i := range each {
+				id := caller*each + i
 				var trailer, header metadata.MD
 				var p peer.Peer
-				reply, err := c.UnaryCall(t.Context(), &pb.SimpleRequest{}, grpc.Trailer(&trailer), grpc.Header(&header), grpc.Peer(&p))
-				if err != nil || reply.ServerId == "" || len(trailer["from"]) != 1 || header == nil || p.Addr == nil {
-					t.Errorf("%v, %v, trailer %v", reply, err, trailer)
+				reply, err := c.UnaryCall(t.Context(), &pb.SimpleRequest{ResponseSize: int32(id)}, grpc.Trailer(&trailer), grpc.Header(&header), grpc.Peer(&p))
+				if err != nil || reply.Username != strconv.Itoa(id) || len(trailer["from"]) != 1 || header == nil || p.Addr == nil {
+					t.Errorf("call %d: %v, %v, trailer %v", id, reply, err, trailer)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	<-release // every loser was cancelled
+	for range began {
+		<-lost
+	}
 }
 
 func TestGRPCConfigIsChecked(t *testing.T) {

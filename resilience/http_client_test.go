@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -238,19 +239,22 @@ func TestHTTPContextLivesWithTheBody(t *testing.T) {
 
 func TestHTTPCancelDuringWait(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	b := &countBody{Reader: strings.NewReader("wait")}
-	l := newLoop(t, LoopConfig{Retry: Retry{Backoff: Backoff{Base: time.Hour, Cap: time.Hour}}, Timeout: NoTimeout})
-	c, err := NewHTTPClient(trip(func(*http.Request) (*http.Response, error) {
-		time.AfterFunc(time.Millisecond, cancel)
-		return answer(503, b), nil
-	}), HTTPClientConfig{LoopFor: func(string) *Loop { return l }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.RoundTrip(request(t, ctx, "GET", nil)); !errors.Is(err, context.Canceled) || b.closed.Load() != 1 {
-		t.Errorf("%v, closed %d times", err, b.closed.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		b := &countBody{Reader: strings.NewReader("wait")}
+		l := newLoop(t, LoopConfig{Retry: Retry{Backoff: Backoff{Base: time.Hour, Cap: time.Hour}}, Timeout: NoTimeout})
+		c, err := NewHTTPClient(trip(func(*http.Request) (*http.Response, error) {
+			time.AfterFunc(time.Nanosecond, cancel) // after this attempt: the clock stands still in it
+			return answer(503, b), nil
+		}), HTTPClientConfig{LoopFor: fixed(l)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.RoundTrip(request(t, ctx, "GET", nil)); !errors.Is(err, context.Canceled) || b.closed.Load() != 1 {
+			t.Errorf("%v, closed %d times", err, b.closed.Load())
+		}
+	})
 }
 
 // Losers of a hedge are cancelled and what they brought is closed.
