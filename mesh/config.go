@@ -76,6 +76,9 @@ type Config struct {
 	// Services are the policies of services by name, whole: nothing of Policy is
 	// added to them. nil: Policy for all.
 	Services map[string]ServicePolicy
+	// Inbound says how the servers survive their callers. Zero: a safe default, see
+	// InboundPolicy.
+	Inbound InboundPolicy
 	// ConnectTimeout bounds the TCP and TLS handshakes of one connection.
 	// 0: WEFT_CONNECT_TIMEOUT or 3 s.
 	ConnectTimeout time.Duration

@@ -61,11 +61,9 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		grpc.WithMaxHeaderListSize(maxHeaderList),
 	}
 	all = append(all, opts...)
-	// Inside the user's interceptors: the name, once per call, because all attempts
-	// of a call must know each other; then the loop, because what is inside of it
-	// is done for each attempt.
-	all = append(all, grpc.WithChainUnaryInterceptor(unaryClient(service)), grpc.WithChainStreamInterceptor(streamClient(service)))
-	all = append(all, survive.DialOptions()...)
+	// Inside the user's interceptors; gRPC's own retries would multiply with ours.
+	all = append(all, grpc.WithDisableRetry(),
+		grpc.WithChainUnaryInterceptor(unaryClient(service, survive)), grpc.WithChainStreamInterceptor(streamClient(service, survive)))
 	conn, err := grpc.NewClient(resolver.Scheme+":///"+service, all...)
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
@@ -109,22 +107,26 @@ func servesGRPC(e *resolver.Endpoint) bool {
 	return e.Protocol == "" || e.Protocol == "grpc" || e.Protocol == "http2" || e.Protocol == "tcp"
 }
 
-// unaryClient names the call for the rooms below, and the place for the caller.
-func unaryClient(service string) grpc.UnaryClientInterceptor {
+// unaryClient is all that a call passes, in this order: its name, once for all
+// attempts, because they must know each other; then the loop, because what is
+// inside of it, the pick and the send, is done for each attempt. One interceptor,
+// because gRPC allocates for each further one.
+func unaryClient(service string, survive *resilience.GRPCClient) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, call := balancer.NewCall(ctx, service, method)
-		if err := invoke(ctx, method, req, reply, cc, opts...); err != nil {
+		if err := survive.Unary(ctx, method, req, reply, cc, invoke, opts...); err != nil {
 			return callError("call", call, err)
 		}
 		return nil
 	}
 }
 
-func streamClient(service string) grpc.StreamClientInterceptor {
+// streamClient is unaryClient for streams.
+func streamClient(service string, survive *resilience.GRPCClient) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		call.Stream = true
-		s, err := stream(ctx, desc, cc, method, opts...)
+		s, err := survive.Stream(ctx, desc, cc, method, stream, opts...)
 		if err != nil {
 			return nil, callError("stream", call, err)
 		}

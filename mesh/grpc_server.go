@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,6 +13,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
 )
 
@@ -24,6 +26,13 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		age.MaxConnectionAge = m.cfg.MaxConnectionAge // grpc adds 10 % jitter
 		age.MaxConnectionAgeGrace = m.cfg.MaxConnectionAge / 10
 	}
+	request := resilience.NewGRPCInbound(resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline, Logger: m.log})
+	unary, stream := []grpc.UnaryServerInterceptor{request.Unary}, []grpc.StreamServerInterceptor{request.Stream}
+	if len(m.from.gates) > 0 {
+		// Outside, because they shed for less than anything inside costs.
+		gates := resilience.NewGRPCServerGates(resilience.GRPCServerConfig{Service: m.cfg.Service, Gates: m.from.gates, Logger: m.log})
+		unary, stream = slices.Insert(unary, 0, gates.Unary), slices.Insert(stream, 0, gates.Stream)
+	}
 	all := append([]grpc.ServerOption{
 		grpc.Creds(security.ServerCredentials(m.identity, m.cfg.Authorize, m.rejected)),
 		grpc.ConnectionTimeout(handshakeTimeout),
@@ -32,6 +41,9 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.KeepaliveParams(age),
 		// Members ping every 10 s, without a call too.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		// Outside the user's, who may ask for the request's deadline and attempt.
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 	}, opts...)
 	srv := grpc.NewServer(all...)
 	h := health.NewServer()

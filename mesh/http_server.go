@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
 )
 
@@ -19,7 +20,7 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 		return nil, &Error{Op: "serve", Service: m.cfg.Service, Err: err}
 	}
 	return &http.Server{
-		Handler:           h,
+		Handler:           m.guard(h),
 		TLSConfig:         cfg,
 		ReadHeaderTimeout: readHeaderTimeout, // bounds the TLS handshake too
 		IdleTimeout:       httpIdleTimeout,
@@ -28,6 +29,13 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 		ErrorLog: slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}, nil
+}
+
+// guard puts in front of a handler what NewGRPCServer puts in front of its, in the
+// same order.
+func (m *Mesh) guard(h http.Handler) http.Handler {
+	h = resilience.NewHTTPInbound(h, resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
+	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: m.from.gates, Logger: m.log})
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

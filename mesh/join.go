@@ -26,6 +26,7 @@ type Mesh struct {
 	identity  security.Source
 	store     *balancer.Store
 	to        *destinations
+	from      inbound
 	grpc      grpcFace
 	http      httpFace
 	rejects   limiter
@@ -66,6 +67,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 		return m, err
 	}
 	if err = m.checkBalancer(); err != nil {
+		return m, err
+	}
+	if m.from, err = newInbound(r.Inbound); err != nil {
 		return m, err
 	}
 	if m.to, err = newDestinations(r); err != nil {

@@ -113,31 +113,48 @@ const probeEvery = time.Second
 
 // Enter implements [Gate]. The error is ErrDeadlinePassed or ErrDeadlineShort.
 func (g *DeadlineGate) Enter(ctx context.Context, in *Info) (func(Outcome), error) {
+	e, err := g.enter(ctx, in.Method, in.Stream)
+	if err != nil {
+		return nil, err
+	}
+	return e.done, nil
+}
+
+// entry is a request that was let in. It is a value, because a function would be
+// an allocation for each request.
+type entry struct {
+	seen  *latency // nil: nobody asks how long it takes
+	start time.Time
+}
+
+func (e entry) done(o Outcome) {
+	if e.seen != nil && o.Class == Success {
+		e.seen.record(time.Since(e.start))
+	}
+}
+
+// enter may be called on nil, which lets everything in.
+func (g *DeadlineGate) enter(ctx context.Context, method string, stream bool) (entry, error) {
+	if g == nil {
+		return entry{}, nil
+	}
 	end, has := ctx.Deadline()
-	now := time.Now()
-	var seen *latency
-	if !in.Stream && !g.cfg.FixedOnly {
-		seen = g.seen.of(in.Method)
+	e := entry{start: time.Now()}
+	if !stream && !g.cfg.FixedOnly {
+		e.seen = g.seen.of(method)
 	}
 	if has {
-		left := end.Sub(now)
+		left := end.Sub(e.start)
 		switch {
 		case left <= 0 || errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return nil, ErrDeadlinePassed
+			return e, ErrDeadlinePassed
 		case left < g.cfg.Min:
-			return nil, fmt.Errorf("%w: %v left, at least %v asked for", ErrDeadlineShort, left, g.cfg.Min)
-		case seen != nil && left < seen.p50() && !g.probe(now):
-			return nil, fmt.Errorf("%w: %v left, half of the calls take more than %v", ErrDeadlineShort, left, seen.p50())
+			return e, fmt.Errorf("%w: %v left, at least %v asked for", ErrDeadlineShort, left, g.cfg.Min)
+		case e.seen != nil && left < e.seen.p50() && !g.probe(e.start):
+			return e, fmt.Errorf("%w: %v left, half of the calls take more than %v", ErrDeadlineShort, left, e.seen.p50())
 		}
 	}
-	if seen == nil {
-		return func(Outcome) {}, nil
-	}
-	return func(o Outcome) {
-		if o.Class == Success {
-			seen.record(time.Since(now))
-		}
-	}, nil
+	return e, nil
 }
 
 func (g *DeadlineGate) probe(now time.Time) bool {

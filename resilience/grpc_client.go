@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,6 +48,7 @@ type GRPCClient struct {
 	cfg        GRPCClientConfig
 	loop       *Loop
 	idempotent *idempotency
+	calls      sync.Pool // *unaryCall
 }
 
 // NewGRPCClient makes a GRPCClient. The error names the field that makes no sense.
@@ -61,6 +63,7 @@ func NewGRPCClient(cfg GRPCClientConfig) (*GRPCClient, error) {
 		cfg.Classify = FromGRPC
 	}
 	c := &GRPCClient{cfg: cfg, loop: cfg.Loop}
+	c.calls.New = func() any { return new(unaryCall) }
 	var err error
 	if c.idempotent, err = newIdempotency(cfg.Idempotent); err != nil {
 		return nil, err

@@ -19,48 +19,82 @@ type GRPCInbound struct{ cfg InboundConfig }
 func NewGRPCInbound(cfg InboundConfig) *GRPCInbound { return &GRPCInbound{cfg} }
 
 // Unary is a grpc.UnaryServerInterceptor.
-func (i *GRPCInbound) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	var reply any
-	err := i.serve(ctx, info.FullMethod, false, func(ctx context.Context) (err error) {
-		reply, err = handler(ctx, req)
-		return err
-	}, func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) })
+func (i *GRPCInbound) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (reply any, err error) {
+	e, err := i.enter(ctx, info.FullMethod, false)
+	if err != nil {
+		_ = grpc.SetTrailer(ctx, noReturn())
+		return nil, err
+	}
+	if i.cfg.Logger != nil {
+		defer func() {
+			if p := recover(); p != nil {
+				err = recovered(ctx, i.cfg.Logger, info.FullMethod, p)
+			}
+		}()
+	}
+	hctx, in := NewInbound(ctx, i.attempt(ctx)) // not ctx: the deferred function would move it to the heap
+	reply, err = handler(hctx, req)
+	if i.leave(ctx, e, in, err) {
+		_ = grpc.SetTrailer(ctx, retriedMark())
+	}
 	return reply, err
 }
 
 // Stream is a grpc.StreamServerInterceptor.
-func (i *GRPCInbound) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return i.serve(ss.Context(), info.FullMethod, true, func(ctx context.Context) error {
-		return handler(srv, &inboundStream{ss, ctx})
-	}, ss.SetTrailer)
-}
-
-func (i *GRPCInbound) serve(ctx context.Context, method string, stream bool, handle func(context.Context) error, trailer func(metadata.MD)) error {
-	done := func(Outcome) {}
-	if i.cfg.Deadline != nil {
-		var err error
-		if done, err = i.cfg.Deadline.Enter(ctx, &Info{Service: i.cfg.Service, Method: method, Stream: stream}); err != nil {
-			trailer(metadata.MD{pushback: {"-1"}})
-			return status.Error(codes.DeadlineExceeded, err.Error())
-		}
+func (i *GRPCInbound) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	e, err := i.enter(ss.Context(), info.FullMethod, true)
+	if err != nil {
+		ss.SetTrailer(noReturn())
+		return err
 	}
-	attempt := 1
-	if v := metadata.ValueFromIncomingContext(ctx, GRPCAttemptKey); len(v) == 1 && !i.cfg.Untrusted {
-		attempt = ParsePreviousAttempts(v[0])
+	if i.cfg.Logger != nil {
+		defer func() {
+			if p := recover(); p != nil {
+				err = recovered(ss.Context(), i.cfg.Logger, info.FullMethod, p)
+			}
+		}()
 	}
-	ctx, in := NewInbound(ctx, attempt)
-	o := Outcome{}
-	defer func() { done(o) }() // a handler may panic
-	err := handle(ctx)
-	if err == nil {
-		o.Class = Success
-	} else {
-		o = FromGRPC(GRPCReply{Err: err, BytesSent: true, BytesReceived: true, CallerEnded: errors.Is(ctx.Err(), context.DeadlineExceeded)})
-		if in.Retried() {
-			trailer(metadata.MD{RetriedKey: {"1"}})
-		}
+	ctx, in := NewInbound(ss.Context(), i.attempt(ss.Context()))
+	err = handler(srv, &inboundStream{ss, ctx})
+	if i.leave(ctx, e, in, err) {
+		ss.SetTrailer(retriedMark())
 	}
 	return err
+}
+
+// noReturn tells the caller not to come back: another server would be as late.
+func noReturn() metadata.MD { return metadata.MD{pushback: {"-1"}} }
+
+func retriedMark() metadata.MD { return metadata.MD{RetriedKey: {"1"}} }
+
+func (i *GRPCInbound) enter(ctx context.Context, method string, stream bool) (entry, error) {
+	e, err := i.cfg.Deadline.enter(ctx, method, stream)
+	if err != nil {
+		err = status.Error(codes.DeadlineExceeded, err.Error())
+	}
+	return e, err
+}
+
+// attempt is the number of the request's attempt.
+func (i *GRPCInbound) attempt(ctx context.Context) int {
+	if i.cfg.Untrusted {
+		return 1
+	}
+	if v := metadata.ValueFromIncomingContext(ctx, GRPCAttemptKey); len(v) == 1 {
+		return ParsePreviousAttempts(v[0])
+	}
+	return 1
+}
+
+// leave ends a request, and reports whether its failed reply gets the mark. A
+// handler that panics does not come here: its time says nothing.
+func (i *GRPCInbound) leave(ctx context.Context, e entry, in *Inbound, err error) (mark bool) {
+	if err == nil {
+		e.done(Outcome{Class: Success})
+		return false
+	}
+	e.done(FromGRPC(GRPCReply{Err: err, BytesSent: true, BytesReceived: true, CallerEnded: errors.Is(ctx.Err(), context.DeadlineExceeded)}))
+	return in.Retried()
 }
 
 // inboundStream is a ServerStream with another context.

@@ -106,7 +106,7 @@ func (g *GRPCServerGates) enter(ctx context.Context, method string, stream bool)
 	}
 	defer func() { // a gate is a user's callback too
 		if p := recover(); p != nil {
-			done, err = nil, g.recovered(ctx, method, p)
+			done, err = nil, recovered(ctx, g.cfg.Logger, method, p)
 		}
 	}()
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -119,7 +119,7 @@ func (g *GRPCServerGates) enter(ctx context.Context, method string, stream bool)
 // leave ends a call that the handler returned from, or panicked out of.
 func (g *GRPCServerGates) leave(ctx context.Context, method string, p any, err *error, done func(Outcome)) {
 	if p != nil {
-		*err = g.recovered(ctx, method, p)
+		*err = recovered(ctx, g.cfg.Logger, method, p)
 		done(Outcome{Class: Failure})
 		return
 	}
@@ -135,8 +135,8 @@ func serverOutcome(ctx context.Context, err error) Outcome {
 
 // recovered makes one Internal of a panic. Its text tells the caller nothing of
 // the process: the event does.
-func (g *GRPCServerGates) recovered(ctx context.Context, method string, p any) error {
-	logPanic(ctx, g.cfg.Logger, method, p)
+func recovered(ctx context.Context, log *slog.Logger, method string, p any) error {
+	logPanic(ctx, log, method, p)
 	return status.Error(codes.Internal, "resilience: the handler failed")
 }
 

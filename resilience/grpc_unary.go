@@ -14,7 +14,8 @@ import (
 // Unary is a grpc.UnaryClientInterceptor. Put it after (inside) interceptors that
 // see a call once, and before those that see each attempt.
 func (c *GRPCClient) Unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	u := &unaryCall{c: c, in: c.info(method, cc, false), req: req, reply: reply, cc: cc, invoke: invoke, opts: opts}
+	u := c.calls.Get().(*unaryCall)
+	u.c, u.in, u.req, u.reply, u.cc, u.invoke, u.opts = c, c.info(method, cc, false), req, reply, cc, invoke, opts
 	if !cloneable(reply) && c.loop.Hedges(&u.in) {
 		u.in.Idempotent = false // a hedge would need a second reply
 	}
@@ -27,7 +28,18 @@ func (c *GRPCClient) Unary(ctx context.Context, method string, req, reply any, c
 	for _, f := range u.finish {
 		f.OnFinish(err)
 	}
+	u.reuse()
 	return err
+}
+
+// reuse gives the call back, unless somebody may still hold a part of it: a hedge's
+// replies, or who was told of the call. gRPC writes to the options of a unary call
+// before it returns and never after.
+func (u *unaryCall) reuse() {
+	if c := u.c; !u.hedges && c.cfg.Report == nil {
+		*u = unaryCall{}
+		c.calls.Put(u)
+	}
 }
 
 // unaryCall is a call and the attempt it makes. One at a time they share the

@@ -36,23 +36,18 @@ func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			}
 		}
 	}
-	done := func(Outcome) {}
-	if h.cfg.Deadline != nil {
-		var err error
-		done, err = h.cfg.Deadline.Enter(ctx, &Info{Service: h.cfg.Service, Method: req.Method, Path: req.URL.Path})
-		if err != nil {
-			w.Header().Set(RetriedKey, "1") // another server would be as late
-			http.Error(w, err.Error(), http.StatusGatewayTimeout)
-			return
-		}
+	e, err := h.cfg.Deadline.enter(ctx, req.Method, false)
+	if err != nil {
+		w.Header().Set(RetriedKey, "1") // another server would be as late
+		http.Error(w, err.Error(), http.StatusGatewayTimeout)
+		return
 	}
 	ctx, in := NewInbound(ctx, attempt)
 	m := &markingWriter{ResponseWriter: w, in: in}
-	o := Outcome{}
-	defer func() { done(o) }() // a handler may panic
 	h.next.ServeHTTP(m, req.WithContext(ctx))
-	if o.Class = Success; m.status >= 500 || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		o.Class = Neutral // its time says nothing about the time that the work takes
+	// The time of a failure says nothing about the time that the work takes.
+	if m.status < 500 && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		e.done(Outcome{Class: Success})
 	}
 }
 

@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"sync/atomic"
 )
@@ -88,6 +89,9 @@ type InboundConfig struct {
 	// Deadline refuses requests that are too late; nil: nothing is refused. It may
 	// be shared by both transports.
 	Deadline *DeadlineGate
+	// Logger is told of handlers' panics, as event "panic.recovered" with the stack;
+	// each becomes one failed request. nil: panics are not caught here.
+	Logger *slog.Logger
 	// Untrusted ignores what callers say about attempts and, over HTTP, about
 	// deadlines: set it where callers are not of the mesh. False: they are believed.
 	Untrusted bool

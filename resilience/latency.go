@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"maps"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -20,26 +21,43 @@ const (
 	maxMethods = 256
 )
 
-// latencies are the live latencies by method. No lock is taken on the way of a call.
+// latencies are the live latencies by method. No lock is taken on the way of a
+// call, and nothing is allocated: a sync.Map would box the name.
 type latencies struct {
-	byMethod sync.Map // string to *latency
-	methods  atomic.Int32
+	byMethod atomic.Pointer[map[string]*latency] // replaced, never written
+	mu       sync.Mutex                          // of those who replace it
 	rest     latency
 }
 
 func (l *latencies) of(method string) *latency {
-	if v, ok := l.byMethod.Load(method); ok {
-		return v.(*latency)
+	if m := l.byMethod.Load(); m != nil {
+		if v := (*m)[method]; v != nil {
+			return v
+		}
+		if len(*m) >= maxMethods {
+			return &l.rest
+		}
 	}
-	if l.methods.Add(1) > maxMethods {
-		l.methods.Add(-1)
-		return &l.rest
+	return l.add(method)
+}
+
+func (l *latencies) add(method string) *latency {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]*latency{}
+	if m := l.byMethod.Load(); m != nil {
+		if v := (*m)[method]; v != nil {
+			return v
+		}
+		if len(*m) >= maxMethods {
+			return &l.rest
+		}
+		all = maps.Clone(*m)
 	}
-	v, loaded := l.byMethod.LoadOrStore(method, new(latency))
-	if loaded {
-		l.methods.Add(-1)
-	}
-	return v.(*latency)
+	v := &latency{}
+	all[method] = v
+	l.byMethod.Store(&all)
+	return v
 }
 
 // latency is the histogram of one method. Its quantiles are computed every few
