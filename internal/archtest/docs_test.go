@@ -53,8 +53,7 @@ var noExample = map[string]string{
 
 // begun are packages whose core types stand already. They owe an example and a
 // leak check, and leave this list with them.
-var begun = map[string]bool{
-}
+var begun = map[string]bool{}
 
 // tested: each public package has tests of its own. Packages under internal/ may
 // leave that to the package they serve.
