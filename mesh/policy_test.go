@@ -152,7 +152,7 @@ func TestSafeCallsAreRepeatedElsewhere(t *testing.T) {
 func TestOneLoopPerService(t *testing.T) {
 	t.Parallel()
 	m := member(t, Config{Service: "caller"})
-	if m.to.of("pay").loop != m.to.of("pay").loop {
+	if first, again := m.to.of("pay"), m.to.of("pay"); first != again {
 		t.Error("two calls of one service have two loops")
 	}
 	if m.to.of("pay").loop == m.to.of("stock").loop {
