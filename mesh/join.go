@@ -44,9 +44,12 @@ type namedCache struct {
 // ErrLeft is what a Mesh answers after Leave.
 var ErrLeft = errors.New("mesh: this process has left the mesh")
 
+// errJoinTimeout says whose time it was that is over.
+var errJoinTimeout = fmt.Errorf("no identity within %v, which is the limit for a context without a deadline", joinTimeout)
+
 // Join makes this process a member. It returns once there is an identity, or
-// with an error that names what is missing; ctx bounds the wait, and does not end
-// the membership: Leave does. An unreachable catalog is no error, because a
+// with an error that names what is missing; ctx bounds the wait, 30 s do if it has
+// no deadline. ctx does not end the membership: Leave does. An unreachable catalog is no error, because a
 // service must be able to start while Consul is down.
 func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	r, err := resolve(cfg, os.Getenv)
@@ -63,7 +66,12 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err = m.openCatalog(ctx); err != nil {
 		return m, err
 	}
-	if err = m.openIdentity(ctx); err != nil {
+	ictx, cancel := ctx, context.CancelFunc(func() {})
+	if _, bounded := ctx.Deadline(); !bounded {
+		ictx, cancel = context.WithTimeoutCause(ctx, joinTimeout, errJoinTimeout)
+	}
+	defer cancel()
+	if err = m.openIdentity(ictx); err != nil {
 		return m, err
 	}
 	if err = m.checkBalancer(); err != nil {

@@ -11,6 +11,8 @@ const (
 	maxStreams        = 250 // of one connection
 	// maxHeaderList bounds the headers of a message, both ways, in bytes.
 	maxHeaderList = 64 << 10
+	// joinTimeout bounds the wait for an identity, if the context does not.
+	joinTimeout = 30 * time.Second
 	// agentTimeout bounds what Join asks of an agent that may be down.
 	agentTimeout = time.Second
 )
