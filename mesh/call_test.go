@@ -221,7 +221,9 @@ func TestAfterLeave(t *testing.T) {
 	if _, err := client.EmptyCall(bound(t), &grpc_testing.Empty{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Leave(t.Context()); err != nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // as in defer m.Leave(ctx), after Serve
+	if err := m.Leave(ended); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 	if err := m.Leave(t.Context()); err != nil {

@@ -49,8 +49,8 @@ var errJoinTimeout = fmt.Errorf("no identity within %v, which is the limit for a
 
 // Join makes this process a member. It returns once there is an identity, or
 // with an error that names what is missing; ctx bounds the wait, 30 s do if it has
-// no deadline. ctx does not end the membership: Leave does. An unreachable catalog is no error, because a
-// service must be able to start while Consul is down.
+// no deadline. ctx does not end the membership: Leave does. An unreachable
+// catalog is no error, because a service must be able to start while Consul is down.
 func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	r, err := resolve(cfg, os.Getenv)
 	if err != nil {
@@ -94,8 +94,8 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 // Leave ends the membership: open connections, watches and identities are
 // closed, in that order, and everything that Join started has ended when it
 // returns, or ctx has. HTTP requests under way are waited for while ctx lasts;
-// gRPC calls in flight fail at once. Servers are ended by Serve's context, before.
-// It is idempotent.
+// gRPC calls in flight fail at once. Servers are ended by Serve's context, before;
+// if that is ctx, and so has ended already, Leave has 5 s. It is idempotent.
 func (m *Mesh) Leave(ctx context.Context) error {
 	m.mu.Lock()
 	if m.left {
@@ -104,6 +104,11 @@ func (m *Mesh) Leave(ctx context.Context) error {
 	}
 	m.left = true
 	m.mu.Unlock()
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+		defer cancel()
+	}
 	m.grpc.close()
 	var errs []error
 	for i := len(m.closers) - 1; i >= 0; i-- {

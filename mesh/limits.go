@@ -13,6 +13,8 @@ const (
 	maxHeaderList = 64 << 10
 	// joinTimeout bounds the wait for an identity, if the context does not.
 	joinTimeout = 30 * time.Second
+	// leaveTimeout bounds a Leave whose context has ended before it began.
+	leaveTimeout = 5 * time.Second
 	// agentTimeout bounds what Join asks of an agent that may be down.
 	agentTimeout = time.Second
 )
