@@ -26,7 +26,8 @@ const serviceConfig = `{"loadBalancingConfig":[{"` + balancer.Name + `":{}}]}`
 // Dial returns a connection to a service: discovered, balanced, and verified as
 // Config says. It does no I/O; the first call, or ClientConn.Connect, does.
 // Options are applied after the mesh's own; interceptors given here run before
-// the mesh's. gRPC's own retries are off: Config.Policy has them. The connection is the caller's to close; Leave closes it too.
+// the mesh's. gRPC's own retries are off: Config.Policy has them. The connection
+// is the caller's to close; Leave closes it too.
 func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if err := resolver.CheckService(service); err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
