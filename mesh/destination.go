@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/balancer"
@@ -91,21 +92,36 @@ func (d *destinations) make(service string) *destination {
 			d.breakerEvent(ch)
 		})
 		breakers, _ := resilience.NewBreakerSet(cfg, 0)
-		to.balancer.Observe = func(n *balancer.Node, o resilience.Outcome, _ time.Duration) {
-			observe(breakers, service, n.Endpoint().Locality.Cloud, o)
-		}
+		w := &watcher{service: service, breakers: breakers}
+		to.balancer.Observe = w.observe
 	}
 	return to
 }
 
-// observe feeds an attempt that has ended to the breaker of its cloud. The breaker
-// refuses nothing here: it acts by closing the cloud to the balancer.
-func observe(breakers *resilience.BreakerSet, service, cloud string, o resilience.Outcome) {
-	b := breakers.Breaker(service, cloud)
-	if b == nil {
-		return
+// watcher feeds the attempts that have ended to the breakers of their clouds. The
+// breakers refuse nothing here: they act by closing a cloud to the balancer.
+type watcher struct {
+	service  string
+	breakers *resilience.BreakerSet
+	home     atomic.Pointer[watchedCloud] // the first cloud, which most calls go to: no look-up
+}
+
+type watchedCloud struct {
+	in      resilience.Info
+	breaker *resilience.Breaker
+}
+
+func (w *watcher) observe(n *balancer.Node, o resilience.Outcome, _ time.Duration) {
+	cloud := n.Endpoint().Locality.Cloud
+	at := w.home.Load()
+	if at == nil || at.in.Cloud != cloud {
+		at = &watchedCloud{resilience.Info{Service: w.service, Cloud: cloud}, w.breakers.Breaker(w.service, cloud)}
+		if at.breaker == nil {
+			return
+		}
+		w.home.CompareAndSwap(nil, at)
 	}
-	if done, err := b.Enter(context.Background(), &resilience.Info{Service: service, Cloud: cloud}); err == nil {
+	if done, err := at.breaker.Enter(context.Background(), &at.in); err == nil {
 		done(o)
 	}
 }

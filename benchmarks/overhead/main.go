@@ -3,7 +3,7 @@
 // processes. Weft runs with its default policy: locality, load balancing, retries
 // within a budget. Calls have a deadline on both sides.
 //
-//	go run ./overhead [-callers 1,32] [-rounds 7] [-slice 700ms]
+//	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms]
 //
 // Bare and weft take turns in short slices, so that a noisy machine slows both;
 // the ratio is the median over the rounds. Allocations are counted in both
@@ -25,8 +25,8 @@ import (
 
 func main() {
 	callers := flag.String("callers", "1,32", "numbers of concurrent callers; the last one is reported")
-	rounds := flag.Int("rounds", 7, "rounds; each has one slice of bare and one of weft")
-	slice := flag.Duration("slice", 700*time.Millisecond, "length of a slice")
+	rounds := flag.Int("rounds", 25, "rounds; each has one slice of bare and one of weft")
+	slice := flag.Duration("slice", 300*time.Millisecond, "length of a slice")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
