@@ -60,6 +60,8 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		// The shortest that grpc allows: a black hole is found in 13 s, not in 15 min.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithMaxHeaderListSize(maxHeaderList),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
 	}
 	all = append(all, opts...)
 	// Inside the user's interceptors; gRPC's own retries would multiply with ours.
