@@ -79,7 +79,9 @@ type Failover struct {
 
 // FailoverPolicy is how failover targets are chosen (Consul Enterprise).
 type FailoverPolicy struct {
-	Mode    string
+	// Mode is "sequential" or "order-by-locality"; empty: sequential.
+	Mode string
+	// Regions are preferred, in order; nil: none.
 	Regions []string
 }
 
@@ -207,27 +209,37 @@ type LoadBalancer struct {
 
 // RingHashConfig sizes the ring of policy ring_hash.
 type RingHashConfig struct {
+	// MinimumRingSize and MaximumRingSize are in points; 0: the balancer's default.
 	MinimumRingSize uint64
 	MaximumRingSize uint64
 }
 
 // LeastRequestConfig is how many instances policy least_request compares.
-type LeastRequestConfig struct{ ChoiceCount uint32 }
+type LeastRequestConfig struct {
+	// ChoiceCount is at least 2; 0: 2.
+	ChoiceCount uint32
+}
 
 // HashPolicy names one source of the hash key.
 type HashPolicy struct {
 	// Field is "header", "cookie" or "query_parameter"; empty with SourceIP.
-	Field        string
-	FieldValue   string
+	Field string
+	// FieldValue is the name of the header, cookie or parameter; empty with SourceIP.
+	FieldValue string
+	// CookieConfig is how a missing cookie is made; nil: it is not.
 	CookieConfig *CookieConfig
-	SourceIP     bool
-	// Terminal ends the list if this policy gave a key.
+	// SourceIP takes the caller's address; false: Field.
+	SourceIP bool
+	// Terminal ends the list if this policy gave a key; false: all are combined.
 	Terminal bool
 }
 
 // CookieConfig is how a cookie that a hash policy lacks is made.
 type CookieConfig struct {
+	// Session makes a cookie without an end; false: TTL says.
 	Session bool
-	TTL     time.Duration
-	Path    string
+	// TTL is its life; 0: until the browser ends.
+	TTL time.Duration
+	// Path is where it counts; empty: everywhere.
+	Path string
 }
