@@ -6,11 +6,13 @@ import "time"
 // It is Consul's answer to GET /v1/discovery-chain/:service, whole, or what
 // Compile makes of config entries; it is never changed after it was made.
 type Chain struct {
-	// ServiceName is the called service; Datacenter is where it was evaluated.
+	// ServiceName is the called service.
 	ServiceName string
-	Namespace   string
-	Partition   string
-	Datacenter  string
+	// Namespace and Partition are "default" in the community edition.
+	Namespace string
+	Partition string
+	// Datacenter is where the chain was evaluated.
+	Datacenter string
 	// Protocol is that of all services of the chain: "tcp", "http", "http2" or "grpc".
 	Protocol string
 	// Default means that no entry says anything about the service.
@@ -38,8 +40,10 @@ const (
 // Node is one step of a Chain. Routes is set for a router, Splits for a splitter,
 // Resolver for a resolver.
 type Node struct {
-	Type         string
-	Name         string
+	// Type is RouterNode, SplitterNode or ResolverNode; Name is the node's own.
+	Type string
+	Name string
+	// Routes, Splits and Resolver: one of them is set, by Type.
 	Routes       []*Route
 	Splits       []*Split
 	Resolver     *Resolver
@@ -48,6 +52,7 @@ type Node struct {
 
 // Route is one route of a router; the first that matches wins.
 type Route struct {
+	// Definition is the route as written; NextNode is the key of what follows.
 	Definition *ServiceRoute
 	NextNode   string
 }
@@ -57,13 +62,16 @@ type Split struct {
 	// Definition has the branch's header edits; nil: none.
 	Definition *ServiceSplit
 	// Weight is in percent, in steps of 0.01.
-	Weight   float32
+	Weight float32
+	// NextNode is the key of what follows.
 	NextNode string
 }
 
 // Resolver is the end of a chain: a target, and where to go without it.
 type Resolver struct {
-	Default        bool
+	// Default means that no service-resolver entry says anything.
+	Default bool
+	// ConnectTimeout bounds the making of a connection.
 	ConnectTimeout time.Duration
 	RequestTimeout time.Duration // 0: none said
 	Target         string
@@ -73,8 +81,10 @@ type Resolver struct {
 
 // Failover says where to go when a target has no healthy instance.
 type Failover struct {
+	// Targets are target IDs in order.
 	Targets []string
-	Policy  *FailoverPolicy
+	// Policy is how one of them is chosen; nil: in order.
+	Policy *FailoverPolicy
 }
 
 // FailoverPolicy is how failover targets are chosen (Consul Enterprise).
@@ -87,29 +97,43 @@ type FailoverPolicy struct {
 
 // Target is a set of instances: a subset of a service in a datacenter or of a peer.
 type Target struct {
-	ID             string
-	Service        string
-	ServiceSubset  string
-	Namespace      string
-	Partition      string
-	Datacenter     string // empty if Peer is set
-	Peer           string
-	Locality       *Locality
-	MeshGateway    MeshGateway
-	Subset         Subset
+	// ID is the target's key in Chain.Targets.
+	ID string
+	// Service and ServiceSubset name the instances; an empty subset: all of them.
+	Service       string
+	ServiceSubset string
+	// Namespace and Partition are "default" in the community edition.
+	Namespace string
+	Partition string
+	// Datacenter or Peer is where they are; the other one is empty.
+	Datacenter string
+	Peer       string
+	// Locality is where Consul says that they are; nil: it does not.
+	Locality *Locality
+	// MeshGateway says how traffic gets there.
+	MeshGateway MeshGateway
+	// Subset is what ServiceSubset stands for.
+	Subset Subset
+	// ConnectTimeout bounds the making of a connection.
 	ConnectTimeout time.Duration
 	// External means that the service is outside of the mesh.
 	External bool
-	SNI      string
-	Name     string
+	// SNI is the server name of its sidecars' TLS; Name is the name of its Envoy cluster.
+	SNI  string
+	Name string
 }
 
 // Locality is where Consul says that something is.
-type Locality struct{ Region, Zone string }
+type Locality struct {
+	// Region and Zone are the cloud's names; empty: unknown.
+	Region, Zone string
+}
 
-// MeshGateway says how traffic to another datacenter or peer goes: "none",
-// "local", "remote" or empty.
-type MeshGateway struct{ Mode string }
+// MeshGateway says how traffic to another datacenter or peer goes.
+type MeshGateway struct {
+	// Mode is "none", "local", "remote" or empty, which is none.
+	Mode string
+}
 
 // Subset selects instances of a service.
 type Subset struct {
@@ -126,37 +150,51 @@ type ServiceRoute struct {
 }
 
 // RouteMatch says which requests a route takes.
-type RouteMatch struct{ HTTP *HTTPMatch }
+type RouteMatch struct {
+	// HTTP is the only kind there is; nil: everything matches.
+	HTTP *HTTPMatch
+}
 
 // HTTPMatch matches a request; all that is set must hold. At most one of the
 // Path fields is set.
 type HTTPMatch struct {
-	PathExact       string
-	PathPrefix      string
-	PathRegex       string
+	// PathExact, PathPrefix and PathRegex: at most one is set. A regex is RE2 and
+	// matches the whole path.
+	PathExact  string
+	PathPrefix string
+	PathRegex  string
+	// CaseInsensitive is for PathExact and PathPrefix.
 	CaseInsensitive bool
-	Header          []HeaderMatch
-	QueryParam      []QueryMatch
-	Methods         []string
+	// Header and QueryParam must all match; nil: any.
+	Header     []HeaderMatch
+	QueryParam []QueryMatch
+	// Methods are HTTP methods, one of which it must be; nil: any.
+	Methods []string
 }
 
 // HeaderMatch matches a header; exactly one of Present, Exact, Prefix, Suffix,
 // Contains and Regex is set.
 type HeaderMatch struct {
-	Name       string
-	Present    bool
-	Exact      string
-	Prefix     string
-	Suffix     string
-	Contains   string
-	Regex      string
-	Invert     bool
+	// Name is the header's name, in any case.
+	Name string
+	// Present, Exact, Prefix, Suffix, Contains and Regex: one is set.
+	Present  bool
+	Exact    string
+	Prefix   string
+	Suffix   string
+	Contains string
+	Regex    string
+	// Invert matches what would not match.
+	Invert bool
+	// IgnoreCase compares values without regard to case; not for Regex.
 	IgnoreCase bool
 }
 
 // QueryMatch matches a query parameter; exactly one of Present, Exact and Regex is set.
 type QueryMatch struct {
-	Name    string
+	// Name is the parameter's name.
+	Name string
+	// Present, Exact and Regex: one is set.
 	Present bool
 	Exact   string
 	Regex   string
@@ -164,35 +202,47 @@ type QueryMatch struct {
 
 // RouteDestination says where a route leads, and how calls on it are made.
 type RouteDestination struct {
+	// Service, ServiceSubset, Namespace and Partition are where it leads; empty: where
+	// the router belongs.
 	Service       string
 	ServiceSubset string
 	Namespace     string
 	Partition     string
+	// PrefixRewrite replaces what PathPrefix or PathExact matched; empty: nothing.
 	PrefixRewrite string
 	// RequestTimeout and IdleTimeout: 0: none said; negative: off.
-	RequestTimeout        time.Duration
-	IdleTimeout           time.Duration
-	NumRetries            uint32
+	RequestTimeout time.Duration
+	IdleTimeout    time.Duration
+	// NumRetries is how often a call is made again; 0: not, or once if one of the
+	// conditions is set.
+	NumRetries uint32
+	// RetryOnConnectFailure, RetryOn and RetryOnStatusCodes are the conditions.
 	RetryOnConnectFailure bool
 	RetryOn               []string
 	RetryOnStatusCodes    []uint32
-	RequestHeaders        *HeaderModifiers
-	ResponseHeaders       *HeaderModifiers
+	// RequestHeaders and ResponseHeaders are edited; nil: they are not.
+	RequestHeaders  *HeaderModifiers
+	ResponseHeaders *HeaderModifiers
 }
 
 // ServiceSplit is a branch as it is written in a service-splitter entry.
 type ServiceSplit struct {
-	Weight          float32
-	Service         string
-	ServiceSubset   string
-	Namespace       string
-	Partition       string
+	// Weight is in percent, in steps of 0.01.
+	Weight float32
+	// Service, ServiceSubset, Namespace and Partition are where it leads; empty: where
+	// the splitter belongs.
+	Service       string
+	ServiceSubset string
+	Namespace     string
+	Partition     string
+	// RequestHeaders and ResponseHeaders are edited; nil: they are not.
 	RequestHeaders  *HeaderModifiers
 	ResponseHeaders *HeaderModifiers
 }
 
 // HeaderModifiers edits headers, in the order of Envoy: Add, Set, Remove.
 type HeaderModifiers struct {
+	// Add appends values, Set replaces them, Remove drops headers; nil: none.
 	Add    map[string]string
 	Set    map[string]string
 	Remove []string
@@ -201,10 +251,12 @@ type HeaderModifiers struct {
 // LoadBalancer says how instances are chosen.
 type LoadBalancer struct {
 	// Policy is "least_request", "ring_hash", "maglev", "random", "round_robin" or empty.
-	Policy             string
+	Policy string
+	// RingHashConfig and LeastRequestConfig belong to their policies; nil: defaults.
 	RingHashConfig     *RingHashConfig
 	LeastRequestConfig *LeastRequestConfig
-	HashPolicies       []HashPolicy
+	// HashPolicies are the sources of the hash key, in order; nil: none.
+	HashPolicies []HashPolicy
 }
 
 // RingHashConfig sizes the ring of policy ring_hash.
