@@ -56,6 +56,10 @@ type Config struct {
 	// others. Give all balancers of a service the same one. nil: none is ejected,
 	// but by Store.Eject.
 	Outlier *resilience.Outlier
+	// Gate is entered for each attempt once its endpoint was chosen, with Info.Cloud
+	// known, and may wait; its refusal counts against the endpoint as its outcome
+	// says. A gRPC connection needs GateUnary and GateStream too. nil: none.
+	Gate resilience.Gate
 	// Observe is told of the end of each attempt and how long it took; it must not
 	// block. nil: nobody.
 	Observe func(n *Node, o resilience.Outcome, took time.Duration)

@@ -41,12 +41,19 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	if call == nil {
 		call = a.newCall(info)
 	}
-	n, err := core.Pick(call)
+	var err error
+	if core.cfg.Gate == nil {
+		a.node, err = core.Pick(call)
+		a.start = Now()
+	} else {
+		a.node, a.start, err = core.pickGated(info.Ctx, call)
+	}
 	if err != nil {
 		p.attempts.Put(a)
 		return grpcbalancer.PickResult{}, pickError(err)
 	}
-	a.node, a.call, a.ctx, a.start = n, call, info.Ctx, Now()
+	n := a.node
+	a.call, a.ctx = call, info.Ctx
 	return grpcbalancer.PickResult{SubConn: n.conn.(*subConn).sc, Done: a.done}, nil
 }
 
@@ -56,6 +63,9 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 func pickError(err error) error {
 	if errors.Is(err, ErrNotReady) {
 		return grpcbalancer.ErrNoSubConnAvailable
+	}
+	if err == (errGate{}) {
+		return err
 	}
 	return errors.New(err.Error())
 }

@@ -19,6 +19,7 @@ type sent struct {
 	took    int64 // until the header, in nanoseconds
 	ctx     context.Context
 	call    *Call
+	left    func(resilience.Outcome) // leaves Config.Gate; nil: there is none
 	outcome resilience.Outcome
 	ended   atomic.Bool
 }
@@ -32,6 +33,9 @@ func (a *sent) end(err error) {
 		a.outcome = resilience.FromHTTP(nil, err, resilience.CallerEnded(a.ctx, a.call.Deadline))
 	}
 	a.n.Done(Now()-a.took, a.outcome)
+	if a.left != nil {
+		a.left(a.outcome)
+	}
 	a.p.leave()
 	a.s.leave()
 }

@@ -33,19 +33,39 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		p := n.Conn().(*pool)
+		left, err := s.enterGate(ctx, call, n)
+		if err != nil {
+			n.Done(start, resilience.OutcomeOf(err))
+			p.leave()
+			body.drop()
+			return nil, err
+		}
 		resp, err := p.roundTrip(req, body)
 		if err == nil {
 			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call})
+			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call, left: left})
 			return resp, nil
 		}
-		n.Done(start, resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline)))
+		o := resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline))
+		n.Done(start, o)
+		if left != nil {
+			left(o)
+		}
 		p.leave()
 		if !errors.Is(err, resilience.ErrUnsent) || body.touched() || try >= maxDials || ctx.Err() != nil {
 			body.drop()
 			return nil, fmt.Errorf("endpoint %s at %s: %w", n.ID, n.Endpoint().Addr, err)
 		}
 	}
+}
+
+// enterGate enters Config.Gate for an attempt to n. done is nil without a Gate.
+func (s *service) enterGate(ctx context.Context, call *Call, n *Node) (done func(resilience.Outcome), err error) {
+	g := s.lb.cfg.Gate
+	if g == nil {
+		return nil, nil
+	}
+	return g.Enter(ctx, &resilience.Info{Service: s.name, Method: call.Method, Path: call.Path, Cloud: n.Endpoint().Locality.Cloud})
 }
 
 // pick waits until a node can be had, and enters its pool.

@@ -106,6 +106,8 @@ type Config struct {
 
 	// Logger takes one event per change of state. nil: none.
 	Logger *slog.Logger
+
+	see seams
 }
 
 // resolved is a Config with every default filled in.

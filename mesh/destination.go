@@ -20,7 +20,10 @@ const maxDestinations = 4096
 // number of connections: the loop with its budget, and the eyes on its endpoints.
 type destination struct {
 	policy   ServicePolicy
+	gates    []resilience.Gate // of a call
 	loop     *resilience.Loop
+	attempt  resilience.Gate // of an attempt; nil: none
+	http     sender          // the gates and what is in them, for HTTP
 	balancer balancer.Config
 }
 
@@ -29,6 +32,8 @@ type destinations struct {
 	byName   map[string]ServicePolicy
 	fallback ServicePolicy
 	base     balancer.Config // of all
+	see      seams
+	http     sender // below the gates; set before the first call
 	log      *slog.Logger
 
 	mu       sync.RWMutex
@@ -46,7 +51,7 @@ func newDestinations(cfg *resolved) (*destinations, error) {
 			return nil, fmt.Errorf("mesh: Config.Services[%q]: %w", name, err)
 		}
 	}
-	return &destinations{byName: cfg.Services, fallback: cfg.Policy, base: cfg.Balancer, log: cfg.Logger, made: map[string]*destination{}}, nil
+	return &destinations{byName: cfg.Services, fallback: cfg.Policy, base: cfg.Balancer, see: cfg.see, log: cfg.Logger, made: map[string]*destination{}}, nil
 }
 
 // of is the destination of a service, the same for all its calls.
@@ -75,8 +80,16 @@ func (d *destinations) make(service string) *destination {
 	if !named {
 		policy = d.fallback
 	}
-	to := &destination{policy: policy, balancer: d.base}
+	to := &destination{policy: policy, http: d.http, balancer: d.base}
+	layers, _ := policy.callLayers()
+	if to.gates = d.see.gates(layers); len(to.gates) > 0 {
+		to.http = resilience.NewHTTPClientGates(d.http, to.gates...)
+	}
 	to.loop, _ = policy.loop()
+	if gates := d.see.gates(policy.attemptLayers()); len(gates) > 0 {
+		to.attempt = resilience.NewChain(gates...)
+		to.balancer.Gate = to.attempt
+	}
 	if !policy.NoOutlier && to.balancer.Outlier == nil {
 		cfg := policy.Outlier
 		cfg.OnEvent = both(cfg.OnEvent, func(ev resilience.OutlierEvent) { d.outlierEvent(service, ev) })

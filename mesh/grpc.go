@@ -66,7 +66,7 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 	all = append(all, opts...)
 	// Inside the user's interceptors; gRPC's own retries would multiply with ours.
 	all = append(all, grpc.WithDisableRetry(),
-		grpc.WithChainUnaryInterceptor(unaryClient(service, survive)), grpc.WithChainStreamInterceptor(streamClient(service, survive)))
+		grpc.WithChainUnaryInterceptor(unaryClient(service, to, survive)), grpc.WithChainStreamInterceptor(streamClient(service, to, survive)))
 	conn, err := grpc.NewClient(resolver.Scheme+":///"+service, all...)
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
@@ -110,14 +110,29 @@ func servesGRPC(e *resolver.Endpoint) bool {
 	return e.Protocol == "" || e.Protocol == "grpc" || e.Protocol == "http2" || e.Protocol == "tcp"
 }
 
-// unaryClient is all that a call passes, in this order: its name, once for all
-// attempts, because they must know each other; then the loop, because what is
-// inside of it, the pick and the send, is done for each attempt. One interceptor,
-// because gRPC allocates for each further one.
-func unaryClient(service string, survive *resilience.GRPCClient) grpc.UnaryClientInterceptor {
+// unaryClient is all that a call passes, in the order of layers.go. One
+// interceptor, because gRPC allocates for each further one.
+func unaryClient(service string, to *destination, survive *resilience.GRPCClient) grpc.UnaryClientInterceptor {
+	send := survive.Unary
+	if to.attempt != nil {
+		gate := balancer.GateUnary(to.attempt)
+		send = func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return survive.Unary(ctx, method, req, reply, cc, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+				return gate(ctx, method, req, reply, cc, invoke, opts...)
+			}, opts...)
+		}
+	}
+	if len(to.gates) > 0 {
+		gates, inner := resilience.NewGRPCClientGates(service, to.gates...), send
+		send = func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return gates.Unary(ctx, method, req, reply, cc, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+				return inner(ctx, method, req, reply, cc, invoke, opts...)
+			}, opts...)
+		}
+	}
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, call := balancer.NewCall(ctx, service, method)
-		if err := survive.Unary(ctx, method, req, reply, cc, invoke, opts...); err != nil {
+		if err := send(ctx, method, req, reply, cc, invoke, opts...); err != nil {
 			return callError("call", call, err)
 		}
 		return nil
@@ -125,11 +140,28 @@ func unaryClient(service string, survive *resilience.GRPCClient) grpc.UnaryClien
 }
 
 // streamClient is unaryClient for streams.
-func streamClient(service string, survive *resilience.GRPCClient) grpc.StreamClientInterceptor {
+func streamClient(service string, to *destination, survive *resilience.GRPCClient) grpc.StreamClientInterceptor {
+	open := survive.Stream
+	if to.attempt != nil {
+		gate := balancer.GateStream(to.attempt)
+		open = func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return survive.Stream(ctx, desc, cc, method, func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				return gate(ctx, desc, cc, method, stream, opts...)
+			}, opts...)
+		}
+	}
+	if len(to.gates) > 0 {
+		gates, inner := resilience.NewGRPCClientGates(service, to.gates...), open
+		open = func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return gates.Stream(ctx, desc, cc, method, func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				return inner(ctx, desc, cc, method, stream, opts...)
+			}, opts...)
+		}
+	}
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		call.Stream = true
-		s, err := survive.Stream(ctx, desc, cc, method, stream, opts...)
+		s, err := open(ctx, desc, cc, method, stream, opts...)
 		if err != nil {
 			return nil, callError("stream", call, err)
 		}

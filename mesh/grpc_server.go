@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,9 +29,11 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	request := resilience.NewGRPCInbound(resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline, Logger: m.log})
 	unary, stream := []grpc.UnaryServerInterceptor{request.Unary}, []grpc.StreamServerInterceptor{request.Stream}
+	streams := &methods{}
+	gates := resilience.NewGRPCServerGates(resilience.GRPCServerConfig{
+		Service: m.cfg.Service, Tap: m.from.sheds, Streams: streams.has, Gates: m.from.gates, Logger: m.log,
+	})
 	if len(m.from.gates) > 0 {
-		// Outside, because they shed for less than anything inside costs.
-		gates := resilience.NewGRPCServerGates(resilience.GRPCServerConfig{Service: m.cfg.Service, Gates: m.from.gates, Logger: m.log})
 		unary, stream = slices.Insert(unary, 0, gates.Unary), slices.Insert(stream, 0, gates.Stream)
 	}
 	all := append([]grpc.ServerOption{
@@ -47,7 +50,11 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(stream...),
 	}, opts...)
+	if len(m.from.sheds) > 0 {
+		all = append(all, grpc.InTapHandle(gates.Tap))
+	}
 	srv := grpc.NewServer(all...)
+	streams.of = srv
 	h := health.NewServer()
 	h.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING) // until Serve
 	healthpb.RegisterHealthServer(srv, h)
@@ -58,6 +65,28 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	m.grpc.health[srv] = h
 	return srv
+}
+
+// methods knows which methods of a server are streams. It looks when the first
+// request comes: by then all services are registered.
+type methods struct {
+	of      *grpc.Server
+	once    sync.Once
+	streams map[string]bool
+}
+
+func (m *methods) has(method string) bool {
+	m.once.Do(func() {
+		m.streams = map[string]bool{}
+		for service, info := range m.of.GetServiceInfo() {
+			for _, x := range info.Methods {
+				if x.IsClientStream || x.IsServerStream {
+					m.streams["/"+service+"/"+x.Name] = true
+				}
+			}
+		}
+	})
+	return m.streams[method]
 }
 
 // grpcServer is how Serve runs a server of NewGRPCServer.

@@ -18,6 +18,9 @@ import (
 // changing it.
 func (m *Mesh) HTTPClient() *http.Client { return m.http.client }
 
+// sender sends HTTP requests: a name for the files that know no transport.
+type sender = http.RoundTripper
+
 // httpFace is what the mesh keeps of HTTP.
 type httpFace struct{ client *http.Client }
 
@@ -41,7 +44,8 @@ func (m *Mesh) openHTTP() error {
 	if err != nil {
 		return err
 	}
-	m.http.client = &http.Client{Transport: roundTripper{survive}}
+	m.to.http = survive
+	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: survive}}
 	return nil
 }
 
@@ -50,13 +54,17 @@ func servesHTTP(e *resolver.Endpoint) bool {
 	return e.Protocol == "" || e.Protocol == "http" || e.Protocol == "http2" || e.Protocol == "tcp"
 }
 
-// roundTripper names the call and gives its errors the mesh's shape.
-type roundTripper struct{ next http.RoundTripper }
+// roundTripper is all that a request passes, in the order of layers.go.
+type roundTripper struct {
+	to   *destinations
+	next *resilience.HTTPClient
+}
 
-func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, call := balancer.NewCall(req.Context(), req.URL.Hostname(), req.Method)
+func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	service := req.URL.Hostname()
+	ctx, call := balancer.NewCall(req.Context(), service, req.Method)
 	call.Path = req.URL.Path
-	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	resp, err := t.to.of(service).http.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, callError("http", call, err)
 	}
@@ -64,11 +72,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections reach the pools.
-func (t roundTripper) CloseIdleConnections() {
-	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+func (t *roundTripper) CloseIdleConnections() { t.next.CloseIdleConnections() }
 
 // WithHashKey gives a call the key of the RingHash and Maglev policies, so that
 // calls with one key go to one endpoint. It has no effect on other policies.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
@@ -35,7 +36,7 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
 	h = resilience.NewHTTPInbound(h, resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
-	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: m.from.gates, Logger: m.log})
+	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

@@ -15,25 +15,36 @@ type InboundPolicy struct {
 	Deadline resilience.DeadlineConfig
 	// NoDeadline lets every request in, however late. Default false.
 	NoDeadline bool
-	// Gates are entered before the handler, in this order: limits that shed, rates,
-	// faults. They must not be shared with outbound calls. Empty: none.
+	// Rate bounds the requests per second, by caller or method as it says, before a
+	// body is read. nil: any number.
+	Rate *resilience.RateConfig
+	// Concurrency bounds the requests under way, before a body is read; the lowest
+	// class is shed first. nil: any number.
+	Concurrency *resilience.ConcurrencyConfig
+	// Gates are the user's own, a Fault for example, entered after these, in order.
+	// They must not be shared with outbound calls. Empty: none.
 	Gates []resilience.Gate
 }
 
 // inbound is what stands in front of the handlers of all servers of a member.
 type inbound struct {
-	gates    []resilience.Gate
+	sheds    []resilience.Gate // before the body is read
+	gates    []resilience.Gate // after it, if gRPC reads it
 	deadline *resilience.DeadlineGate
 }
 
-func newInbound(p InboundPolicy) (inbound, error) {
-	in := inbound{gates: p.Gates}
-	if p.NoDeadline {
-		return in, nil
+func newInbound(p InboundPolicy, see seams) (in inbound, err error) {
+	sheds, err := p.sheds()
+	if err == nil && !p.NoDeadline {
+		in.deadline, err = resilience.NewDeadlineGate(p.Deadline)
 	}
-	var err error
-	if in.deadline, err = resilience.NewDeadlineGate(p.Deadline); err != nil {
+	var gates []layer
+	if err == nil {
+		gates, err = withGates(nil, p.Gates)
+	}
+	if err != nil {
 		return in, fmt.Errorf("mesh: Config.Inbound: %w", err)
 	}
+	in.sheds, in.gates = see.gates(sheds), see.gates(gates)
 	return in, nil
 }

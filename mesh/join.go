@@ -77,7 +77,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err = m.checkBalancer(); err != nil {
 		return m, err
 	}
-	if m.from, err = newInbound(r.Inbound); err != nil {
+	if m.from, err = newInbound(r.Inbound, r.see); err != nil {
 		return m, err
 	}
 	if m.to, err = newDestinations(r); err != nil {

@@ -35,6 +35,20 @@ type ServicePolicy struct {
 	Breaker resilience.BreakerConfig
 	// NoOutlier and NoBreaker turn the two off. Default false: both are on.
 	NoOutlier, NoBreaker bool
+	// Throttle holds calls back in this process when the service refuses many. nil:
+	// never.
+	Throttle *resilience.ThrottleConfig
+	// Rate bounds the calls per second to the service, and holds still for as long as a
+	// server that refuses load asks. nil: neither.
+	Rate *resilience.RateConfig
+	// Concurrency bounds the calls to the service that are under way. nil: any number.
+	Concurrency *resilience.ConcurrencyConfig
+	// Fault harms calls to the service, to see what happens then; its rules change
+	// while the process runs. Rules that name a Cloud hit the attempts that go there,
+	// others the calls as a whole. nil: none.
+	Fault *resilience.Fault
+	// Gates are the user's own, entered once per call, after all of the above. Empty: none.
+	Gates []resilience.Gate
 	// Idempotent lists gRPC methods, "/pay.Pay/Get", and whole services, "/pay.Pay/",
 	// that may be called twice. Empty: those that say so themselves.
 	Idempotent []string
@@ -48,7 +62,10 @@ func (p ServicePolicy) check() error {
 	if _, err := resilience.NewOutlier(p.Outlier); err != nil {
 		return err
 	}
-	_, err := resilience.NewBreakerSet(p.Breaker, 0)
+	if _, err := resilience.NewBreakerSet(p.Breaker, 0); err != nil {
+		return err
+	}
+	_, err := p.callLayers()
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
@@ -39,6 +40,10 @@ func (f *flaky) EmptyCall(context.Context, *grpc_testing.Empty) (*grpc_testing.E
 
 func (f *flaky) UnaryCall(context.Context, *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
 	return &grpc_testing.SimpleResponse{}, f.answer()
+}
+
+func (f *flaky) FullDuplexCall(grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse]) error {
+	return f.answer()
 }
 
 func (f *flaky) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -188,6 +193,11 @@ func TestBadPolicyIsRefused(t *testing.T) {
 		"attempts": {Config{Policy: ServicePolicy{Retry: resilience.Retry{Attempts: -1}}}, "Retry.Attempts"},
 		"outlier":  {Config{Policy: ServicePolicy{Outlier: resilience.OutlierConfig{FailurePercent: 120}}}, "OutlierConfig.FailurePercent"},
 		"breaker":  {Config{Policy: ServicePolicy{Breaker: resilience.BreakerConfig{FailureRatio: 1.5}}}, "BreakerConfig.FailureRatio"},
+		"throttle": {Config{Policy: ServicePolicy{Throttle: &resilience.ThrottleConfig{K: 0.5}}}, "ThrottleConfig.K"},
+		"rate":     {Config{Policy: ServicePolicy{Rate: &resilience.RateConfig{PerSecond: -1}}}, "RateConfig.PerSecond"},
+		"places":   {Config{Policy: ServicePolicy{Concurrency: &resilience.ConcurrencyConfig{Limit: -1}}}, "ConcurrencyConfig.Limit"},
+		"gate":     {Config{Policy: ServicePolicy{Gates: []resilience.Gate{nil}}}, "Config.Policy: Gates[0]"},
+		"inbound":  {Config{Inbound: InboundPolicy{Concurrency: &resilience.ConcurrencyConfig{Limit: -1}}}, "Config.Inbound: resilience: ConcurrencyConfig.Limit"},
 		"budget":   {Config{Services: map[string]ServicePolicy{"pay": {Budget: resilience.BudgetConfig{Ratio: 2}}}}, `Config.Services["pay"]`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,16 +2,19 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
 
+	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/security"
 )
 
@@ -148,4 +151,46 @@ func bound(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// twoClouds is a service in the caller's cloud and in another one. call makes one
+// call by protocol: "unary", "stream" or "http".
+func twoClouds(t *testing.T, protocol string, policy ServicePolicy) (call func() error, here, there *atomic.Int64) {
+	t.Helper()
+	e := embedded(t)
+	n := map[string]*flaky{"here": {}, "there": {}}
+	for cloud, f := range n {
+		reg := watched{e.Catalog, make(chan struct{}), func() {}}
+		server := member(t, Config{Service: "pay", InstanceID: cloud, Locality: resolver.Locality{Cloud: cloud}, Embedded: e, Registrar: reg, Propagation: -1})
+		if protocol == "http" {
+			serve(t, server, httpServerOf(t, server, f.ServeHTTP))
+		} else {
+			srv := server.NewGRPCServer()
+			grpc_testing.RegisterTestServiceServer(srv, f)
+			serve(t, server, srv)
+		}
+		<-reg.registered
+	}
+	caller := member(t, Config{Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "here"}, Policy: policy})
+	if protocol == "http" {
+		call = func() error { _, err := get(bound(t), caller, "http://pay/"); return err }
+		return call, &n["here"].calls, &n["there"].calls
+	}
+	client := dial(t, caller, "pay")
+	if call = func() error {
+		_, err := client.UnaryCall(bound(t), &grpc_testing.SimpleRequest{}, grpc.WaitForReady(true))
+		return err
+	}; protocol == "stream" {
+		call = func() error {
+			s, err := client.FullDuplexCall(bound(t), grpc.WaitForReady(true))
+			if err != nil {
+				return err
+			}
+			if _, err = s.Recv(); errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+	return call, &n["here"].calls, &n["there"].calls
 }

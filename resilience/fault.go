@@ -15,7 +15,8 @@ import (
 // FaultRule does harm to some calls. Its empty fields match every call.
 type FaultRule struct {
 	// Service and Cloud are whom the call must go to; empty: anyone. Cloud matches
-	// only where a gate is entered for each attempt, with Info.Cloud known.
+	// only where a gate is entered for each attempt, with Info.Cloud known: see
+	// Fault.PerAttempt.
 	Service, Cloud string
 	// MethodPrefix begins Info.Method, or Info.Path for HTTP; empty: all.
 	MethodPrefix string
@@ -175,10 +176,8 @@ func (f *Fault) Enter(ctx context.Context, in *Info) (func(Outcome), error) {
 	if !rules.on {
 		return nothing, nil
 	}
-	for i := range rules.list {
-		if r := &rules.list[i]; r.matches(in) && int(f.cfg.Rand()*10_000) < int(math.Round(r.Percent*100)) {
-			return f.hit(ctx, in, rules, *r, maxFaultDelay)
-		}
+	if r := f.drawn(rules, in, false); r != nil {
+		return f.hit(ctx, in, rules, *r, maxFaultDelay)
 	}
 	if f.cfg.AllowHeader != nil && in.Header != nil {
 		if v := in.Header(FaultKey); v != "" && f.cfg.AllowHeader(in) {
@@ -186,6 +185,35 @@ func (f *Fault) Enter(ctx context.Context, in *Info) (func(Outcome), error) {
 				r.Delay = min(r.Delay, f.cfg.MaxHeaderDelay)
 				return f.hit(ctx, in, rules, r, f.cfg.MaxHeaderDelay)
 			}
+		}
+	}
+	return nothing, nil
+}
+
+// drawn is the first rule that matches and draws the call; nil: none.
+func (f *Fault) drawn(rules *faultRules, in *Info, cloudsOnly bool) *FaultRule {
+	for i := range rules.list {
+		r := &rules.list[i]
+		if (r.Cloud != "" || !cloudsOnly) && r.matches(in) && int(f.cfg.Rand()*10_000) < int(math.Round(r.Percent*100)) {
+			return r
+		}
+	}
+	return nil
+}
+
+// PerAttempt is a Gate of the rules that name a Cloud, to be entered for each
+// attempt when its endpoint is known, where Fault itself is entered once per call.
+// So the two never hit a call for the same rule: a rule with a Cloud hits attempts,
+// which may be made again elsewhere, and one without hits the call as a whole.
+func (f *Fault) PerAttempt() Gate { return attemptFault{f} }
+
+type attemptFault struct{ f *Fault }
+
+func (a attemptFault) Enter(ctx context.Context, in *Info) (func(Outcome), error) {
+	rules := a.f.rules.Load()
+	if in.Cloud != "" {
+		if r := a.f.drawn(rules, in, true); r != nil {
+			return a.f.hit(ctx, in, rules, *r, maxFaultDelay)
 		}
 	}
 	return nothing, nil
