@@ -49,7 +49,8 @@ type Balancer struct {
 	closed  bool
 	now     time.Time // when the current change began
 	snap    *resolver.Snapshot
-	list    []*resolver.Endpoint // of snap, in order
+	list    []*resolver.Endpoint // of snap, in order, without what Config.Rank leaves out
+	outside int                  // how many that leaves out
 	known   bool                 // the catalog has answered once
 	began   time.Time            // when it did
 	served  bool                 // some node has been ready
@@ -124,7 +125,7 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 			b.known, b.began = true, b.now
 			b.cfg.Store.join(b)
 		}
-		list := sorted(b.list, s.Endpoints)
+		list := b.kept(sorted(b.list, s.Endpoints))
 		diff(b.list, list, b.change)
 		b.list = list
 	}

@@ -17,6 +17,8 @@ type Call struct {
 	Method string
 	// Path is the HTTP path, "/items/7"; empty for gRPC.
 	Path string
+	// Lane is which Lane of the service balances the call. Empty: the service's own.
+	Lane string
 	// Hash is the key of RingHash and Maglev; it counts only if HasHash is set.
 	Hash    uint64
 	HasHash bool

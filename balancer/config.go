@@ -27,6 +27,13 @@ type Config struct {
 	// must not block. A cloud overtakes another only when it is 20 % faster, so
 	// that jitter moves no traffic. nil: none is known.
 	RoundTrip func(cloud string) time.Duration
+	// Rank sorts endpoints before their locality does: all of rank 0 come before all of
+	// rank 1. A negative rank leaves an endpoint out. It is asked once for each
+	// endpoint and snapshot and must give the same answer each time. nil: all have
+	// rank 0.
+	Rank func(*resolver.Endpoint) int
+	// Name is the service's name for Store.CloseCloud. Empty: that of the snapshot.
+	Name string
 	// SubsetSize is how many endpoints of a tier are connected. 0: 16; negative: all.
 	SubsetSize int
 	// SubsetKey makes the choice of the subset this client's own: give each

@@ -62,6 +62,21 @@ func sorted(was, now []*resolver.Endpoint) []*resolver.Endpoint {
 	return now
 }
 
+// kept is the list without the endpoints that Config.Rank leaves out.
+func (b *Balancer) kept(list []*resolver.Endpoint) []*resolver.Endpoint {
+	if b.cfg.Rank == nil {
+		return list
+	}
+	out := make([]*resolver.Endpoint, 0, len(list))
+	for _, ep := range list {
+		if b.cfg.Rank(ep) >= 0 {
+			out = append(out, ep)
+		}
+	}
+	b.outside = len(list) - len(out)
+	return out
+}
+
 func repaired(now []*resolver.Endpoint) []*resolver.Endpoint {
 	out := slices.DeleteFunc(slices.Clone(now), func(ep *resolver.Endpoint) bool { return ep == nil })
 	slices.SortStableFunc(out, func(a, b *resolver.Endpoint) int { return a.ID.Compare(b.ID) })

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func (b *Balancer) shut(n *Node) bool {
 	cloud := n.Endpoint().Locality.Cloud
 	until, ok := b.clouds[cloud]
 	if !ok {
-		until = b.cfg.Store.closedUntil(b.snap.Service, cloud)
+		until = b.cfg.Store.closedUntil(cmp.Or(b.cfg.Name, b.snap.Service), cloud)
 		b.clouds[cloud] = until
 	}
 	if until.After(b.now) {

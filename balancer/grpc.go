@@ -24,7 +24,24 @@ func Attach(state *grpcresolver.State, cfg *Config) {
 	state.Attributes = state.Attributes.WithValue(configKey{}, cfg)
 }
 
-type configKey struct{}
+// AttachLanes makes the channel that gets state balance by lanes. The first one
+// serves calls that name no lane, if none is unnamed. It goes before Attach.
+func AttachLanes(state *grpcresolver.State, lanes []Lane) {
+	state.Attributes = state.Attributes.WithValue(lanesKey{}, &lanes)
+}
+
+type (
+	configKey struct{}
+	lanesKey  struct{}
+)
+
+func attachedLanes(state grpcresolver.State) []Lane {
+	lanes, _ := state.Attributes.Value(lanesKey{}).(*[]Lane)
+	if lanes == nil {
+		return nil
+	}
+	return *lanes
+}
 
 func attached(state grpcresolver.State) *Config {
 	cfg, _ := state.Attributes.Value(configKey{}).(*Config)

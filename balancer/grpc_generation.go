@@ -1,6 +1,8 @@
 package balancer
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
@@ -9,9 +11,10 @@ import (
 	"github.com/weft-mesh/weft/resolver"
 )
 
-// generation is one configuration of a channel with its core.
+// generation is one configuration of a lane with its core.
 type generation struct {
 	lb       *lb
+	lane     *lane
 	core     *Balancer
 	attached *Config // what it was made of: either this
 	text     string  // or this
@@ -45,41 +48,99 @@ func (g *generation) connectivity() connectivity.State {
 	return connectivity.Connecting
 }
 
-// generation is the newest generation, made anew if the configuration changed.
-func (l *lb) generation(ccs grpcbalancer.ClientConnState) (*generation, error) {
-	g := &generation{lb: l, attached: attached(ccs.ResolverState)}
-	var cfg Config
-	if g.attached != nil {
-		cfg = *g.attached
+// plan is what a lane is to be.
+type plan struct {
+	name     string
+	attached *Config
+	text     string
+	cfg      Config
+}
+
+// plans are the lanes that a state asks for; at least one.
+func plans(ccs grpcbalancer.ClientConnState) ([]plan, error) {
+	if lanes := attachedLanes(ccs.ResolverState); len(lanes) > 0 {
+		all := make([]plan, len(lanes))
+		for i, x := range lanes {
+			all[i] = plan{name: x.Name, attached: x.Config}
+			if x.Config != nil {
+				all[i].cfg = *x.Config
+			}
+			if slices.ContainsFunc(all[:i], func(p plan) bool { return p.name == x.Name }) {
+				return nil, fmt.Errorf("balancer: two lanes are named %q", clip(x.Name))
+			}
+		}
+		return all, nil
+	}
+	p := plan{attached: attached(ccs.ResolverState)}
+	if p.attached != nil {
+		p.cfg = *p.attached
 	} else if c, ok := ccs.BalancerConfig.(*lbConfig); ok {
-		cfg, g.text = c.cfg, c.text
+		p.cfg, p.text = c.cfg, c.text
 	}
-	l.mu.Lock()
-	last := l.cur
-	if l.next != nil {
-		last = l.next
-	}
-	l.mu.Unlock()
-	if last != nil && last.attached == g.attached && last.text == g.text {
-		return last, nil
-	}
-	core, err := New(cfg, Connector{Connect: g.connect, Published: func() { l.published(g) }})
+	return []plan{p}, nil
+}
+
+// generations is the newest generation of each lane, made anew if its
+// configuration changed. Lanes that are not asked for any more end.
+func (l *lb) generations(ccs grpcbalancer.ClientConnState) ([]*generation, error) {
+	all, err := plans(ccs)
 	if err != nil {
 		return nil, err
 	}
-	g.core = core
+	l.mu.Lock()
+	old := l.lanes
+	l.mu.Unlock()
+	lanes := make([]*lane, len(all))
+	gens := make([]*generation, len(all))
+	fresh := make([]bool, len(all))
+	for i, p := range all {
+		if at := slices.IndexFunc(old, func(x *lane) bool { return x.name == p.name }); at >= 0 {
+			lanes[i] = old[at]
+		} else {
+			lanes[i] = &lane{name: p.name}
+		}
+		l.mu.Lock()
+		last := lanes[i].cur
+		if lanes[i].next != nil {
+			last = lanes[i].next
+		}
+		l.mu.Unlock()
+		if last != nil && last.attached == p.attached && last.text == p.text {
+			gens[i] = last
+			continue
+		}
+		g := &generation{lb: l, lane: lanes[i], attached: p.attached, text: p.text}
+		if g.core, err = New(p.cfg, Connector{Connect: g.connect, Published: func() { l.published(g) }}); err != nil {
+			return nil, err // what was made has started nothing
+		}
+		gens[i], fresh[i] = g, true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cur == nil {
-		l.cur = g
-		l.picker.core.Store(core)
-		return g, nil
+	for i, x := range lanes {
+		switch {
+		case !fresh[i]:
+		case x.cur == nil:
+			x.cur = gens[i]
+			x.core.Store(gens[i].core)
+		default:
+			if x.next != nil {
+				l.retire(x.next)
+			}
+			x.next = gens[i]
+		}
 	}
-	if l.next != nil {
-		l.retire(l.next)
+	l.lanes = lanes
+	l.picker.lanes.Store(&lanes)
+	for _, x := range old {
+		if !slices.Contains(lanes, x) {
+			l.retire(x.cur)
+			if x.next != nil {
+				l.retire(x.next)
+			}
+		}
 	}
-	l.next = g
-	return g, nil
+	return gens, nil
 }
 
 // retire closes a generation in the background: its Close waits for its own

@@ -3,6 +3,7 @@ package balancer
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
@@ -19,9 +20,18 @@ type lb struct {
 	wg      sync.WaitGroup
 
 	mu     sync.Mutex
-	cur    *generation // takes the picks
-	next   *generation // has a new configuration and connects; nil: none
+	lanes  []*lane
 	closed bool
+}
+
+// lane is a Lane of a channel.
+type lane struct {
+	name string
+	core atomic.Pointer[Balancer] // cur's
+
+	// The rest is guarded by lb.mu.
+	cur  *generation // takes the picks
+	next *generation // has a new configuration and connects; nil: none
 }
 
 func newLB(cc grpcbalancer.ClientConn, service string) *lb {
@@ -36,18 +46,20 @@ func (l *lb) UpdateClientConnState(ccs grpcbalancer.ClientConnState) error {
 		l.ResolverError(err)
 		return grpcbalancer.ErrBadResolverState
 	}
-	g, err := l.generation(ccs)
+	gens, err := l.generations(ccs)
 	if err != nil {
 		l.ResolverError(err)
 		return grpcbalancer.ErrBadResolverState
 	}
 	l.picker.err.Store(nil)
-	g.update(in)
-	l.mu.Lock()
-	cur := l.cur
-	l.mu.Unlock()
-	if g != cur { // until the next one is promoted, the current one keeps up
-		cur.update(in)
+	for _, g := range gens {
+		g.update(in)
+		l.mu.Lock()
+		cur := g.lane.cur
+		l.mu.Unlock()
+		if g != cur { // until the next one is promoted, the current one keeps up
+			cur.update(in)
+		}
 	}
 	return nil
 }
@@ -58,15 +70,31 @@ func (l *lb) UpdateClientConnState(ccs grpcbalancer.ClientConnState) error {
 func (l *lb) published(g *generation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || g != l.cur && g != l.next {
+	x := g.lane
+	if l.closed || g != x.cur && g != x.next {
 		return
 	}
-	if l.next != nil && (l.next.connectivity() != connectivity.Connecting || l.cur.connectivity() != connectivity.Ready) {
-		l.retire(l.cur)
-		l.cur, l.next = l.next, nil
-		l.picker.core.Store(l.cur.core)
+	if x.next != nil && (x.next.connectivity() != connectivity.Connecting || x.cur.connectivity() != connectivity.Ready) {
+		l.retire(x.cur)
+		x.cur, x.next = x.next, nil
+		x.core.Store(x.cur.core)
 	}
-	l.report(l.cur.connectivity())
+	l.report(l.connectivity())
+}
+
+// connectivity is the best state of a lane: a channel is ready if some calls can
+// be sent.
+func (l *lb) connectivity() connectivity.State {
+	best := connectivity.TransientFailure
+	for _, x := range l.lanes {
+		switch x.cur.connectivity() {
+		case connectivity.Ready:
+			return connectivity.Ready
+		case connectivity.Connecting:
+			best = connectivity.Connecting
+		}
+	}
+	return best
 }
 
 func (l *lb) report(s connectivity.State) {
@@ -77,8 +105,13 @@ func (l *lb) report(s connectivity.State) {
 func (l *lb) ResolverError(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.cur != nil && l.cur.nodes.Load() > 0 {
+	if l.closed {
 		return
+	}
+	for _, x := range l.lanes {
+		if x.cur.nodes.Load() > 0 {
+			return
+		}
 	}
 	// The text only: a wrapped status would end calls that can wait.
 	err = fmt.Errorf("balancer: no endpoint of %q is known: %s", clip(l.service), err.Error())
@@ -97,12 +130,13 @@ func (l *lb) UpdateSubConnState(grpcbalancer.SubConn, grpcbalancer.SubConnState)
 func (l *lb) Close() {
 	l.mu.Lock()
 	l.closed = true
-	cur, next := l.cur, l.next
-	l.cur, l.next = nil, nil
+	lanes := l.lanes
+	l.lanes = nil
 	l.mu.Unlock()
-	for _, g := range []*generation{cur, next} {
-		if g != nil {
-			g.core.Close()
+	for _, x := range lanes {
+		x.cur.core.Close()
+		if x.next != nil {
+			x.next.core.Close()
 		}
 	}
 	l.wg.Wait()

@@ -13,7 +13,7 @@ import (
 
 // picker asks the core. It is the same object for the life of a channel.
 type picker struct {
-	core     atomic.Pointer[Balancer]
+	lanes    atomic.Pointer[[]*lane]
 	err      atomic.Pointer[error] // why nothing is known
 	attempts sync.Pool             // *attempt
 }
@@ -29,17 +29,18 @@ func (p *picker) init(service string) {
 
 // Pick implements grpc's Picker. It takes no lock and does not allocate.
 func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	core := p.core.Load()
 	if err := p.err.Load(); err != nil {
 		return grpcbalancer.PickResult{}, *err
-	}
-	if core == nil {
-		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
 	a := p.attempts.Get().(*attempt)
 	call := CallFrom(info.Ctx)
 	if call == nil {
 		call = a.newCall(info)
+	}
+	core := p.core(call.Lane)
+	if core == nil {
+		p.attempts.Put(a)
+		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
 	var err error
 	if core.cfg.Gate == nil {
@@ -55,6 +56,23 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	n := a.node
 	a.call, a.ctx = call, info.Ctx
 	return grpcbalancer.PickResult{SubConn: n.conn.(*subConn).sc, Done: a.done}, nil
+}
+
+// core is the core of a lane; nil if the resolver has not brought it yet.
+func (p *picker) core(name string) *Balancer {
+	lanes := p.lanes.Load()
+	if lanes == nil {
+		return nil
+	}
+	for _, x := range *lanes {
+		if x.name == name {
+			return x.core.Load()
+		}
+	}
+	if name == "" {
+		return (*lanes)[0].core.Load()
+	}
+	return nil
 }
 
 // pickError says it in grpc's words. A plain error fails calls that do not wait

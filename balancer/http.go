@@ -29,7 +29,7 @@ type Transport struct {
 	cfg TransportConfig
 
 	mu       sync.RWMutex
-	services map[string]*service
+	services map[serviceKey]*service
 	closed   bool
 	wg       sync.WaitGroup // what the services run
 }
@@ -43,7 +43,7 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if _, err := New(cfg.Balancer, Connector{Connect: func(*Node) Conn { return noConn{} }}); err != nil {
 		return nil, err
 	}
-	return &Transport{cfg: cfg, services: map[string]*service{}}, nil
+	return &Transport{cfg: cfg, services: map[serviceKey]*service{}}, nil
 }
 
 // RoundTrip implements http.RoundTripper. The error is ErrNoEndpoint for a
@@ -55,7 +55,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	s, err := t.enter(name)
+	k := serviceKey{name: name}
+	if call := CallFrom(req.Context()); call != nil {
+		k.lane = call.Lane
+	}
+	s, err := t.enter(k)
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -68,11 +72,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// serviceKey is a service, or a lane of it.
+type serviceKey struct{ name, lane string }
+
 // enter finds the service or makes it, and counts a request in.
-func (t *Transport) enter(name string) (*service, error) {
+func (t *Transport) enter(k serviceKey) (*service, error) {
 	for {
 		t.mu.RLock()
-		s, closed := t.services[name], t.closed
+		s, closed := t.services[k], t.closed
 		t.mu.RUnlock()
 		if closed {
 			return nil, ErrClosed
@@ -80,29 +87,29 @@ func (t *Transport) enter(name string) (*service, error) {
 		if s != nil && s.gate.enter() {
 			return s, nil
 		}
-		if err := t.open(name, s); err != nil {
+		if err := t.open(k, s); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // open replaces the released service old, or nil, by a new one.
-func (t *Transport) open(name string, old *service) error {
+func (t *Transport) open(k serviceKey, old *service) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case t.closed:
 		return ErrClosed
-	case t.services[name] != old:
+	case t.services[k] != old:
 		return nil // another request was faster
 	case old == nil && len(t.services) >= t.cfg.MaxServices:
-		return fmt.Errorf("balancer: service %q: %d services are in use, which is the limit; raise TransportConfig.MaxServices", name, len(t.services))
+		return fmt.Errorf("balancer: service %q: %d services are in use, which is the limit; raise TransportConfig.MaxServices", k.name, len(t.services))
 	}
-	s, err := newService(t, name)
+	s, err := newService(t, k)
 	if err != nil {
 		return err
 	}
-	t.services[name] = s
+	t.services[k] = s
 	return nil
 }
 
@@ -110,8 +117,8 @@ func (t *Transport) open(name string, old *service) error {
 func (t *Transport) forget(s *service) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.services[s.name] == s {
-		delete(t.services, s.name)
+	if t.services[s.key] == s {
+		delete(t.services, s.key)
 	}
 }
 
@@ -125,11 +132,16 @@ func (t *Transport) list() []*service {
 	return all
 }
 
-// Status reports the balancing of each service in use, by name.
+// Status reports the balancing of each service in use, by name; a lane is
+// "service/lane".
 func (t *Transport) Status() map[string]Status {
 	out := map[string]Status{}
 	for _, s := range t.list() {
-		out[s.name] = s.lb.Status()
+		name := s.name
+		if s.key.lane != "" {
+			name += "/" + s.key.lane
+		}
+		out[name] = s.lb.Status()
 	}
 	return out
 }

@@ -22,6 +22,9 @@ type TransportConfig struct {
 	Balancer Config
 	// BalancerFor gives a service a Config of its own. nil: Balancer for all.
 	BalancerFor func(service string) Config
+	// LaneFor gives the Config of a lane of a service, for requests whose Call names
+	// one; false: there is no such lane, and the request fails. nil: there are none.
+	LaneFor func(service, lane string) (Config, bool)
 	// TLS is the client configuration for an endpoint: it must accept the identity
 	// that is expected of that endpoint and no other. It is asked on each
 	// connection; NextProtos is set by the Transport. nil is refused unless Plaintext.

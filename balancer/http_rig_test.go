@@ -87,7 +87,12 @@ func get(t *testing.T, tr http.RoundTripper) (body string, resp *http.Response, 
 
 func send(t *testing.T, tr http.RoundTripper, method, in string) (body string, resp *http.Response, err error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://shop/items", io.NopCloser(strings.NewReader(in)))
+	return sendCtx(t.Context(), t, tr, method, in)
+}
+
+func sendCtx(ctx context.Context, t *testing.T, tr http.RoundTripper, method, in string) (body string, resp *http.Response, err error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, "http://shop/items", io.NopCloser(strings.NewReader(in)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 // service is one service of a Transport: a watch, a Balancer, a pool per endpoint.
 type service struct {
 	t    *Transport
-	name string
+	key  serviceKey
+	name string // of key
 	lb   *Balancer
 	gate gate // requests, bodies included
 
@@ -33,23 +34,32 @@ type service struct {
 	pools   map[*pool]struct{}
 }
 
-func newService(t *Transport, name string) (*service, error) {
+func newService(t *Transport, k serviceKey) (*service, error) {
 	s := &service{
-		t: t, name: name, pools: map[*pool]struct{}{},
+		t: t, key: k, name: k.name, pools: map[*pool]struct{}{},
 		drained: make(chan struct{}), ended: make(chan struct{}),
 	}
 	ch := make(chan struct{})
 	s.wake.Store(&ch)
 	cfg := t.cfg.Balancer
-	if t.cfg.BalancerFor != nil {
-		cfg = t.cfg.BalancerFor(name)
-		if cfg.Store == nil {
-			cfg.Store = t.cfg.Balancer.Store
+	switch {
+	case k.lane != "":
+		ok := t.cfg.LaneFor != nil
+		if ok {
+			cfg, ok = t.cfg.LaneFor(k.name, k.lane)
 		}
+		if !ok {
+			return nil, fmt.Errorf("balancer: service %q has no lane %q", k.name, clip(k.lane))
+		}
+	case t.cfg.BalancerFor != nil:
+		cfg = t.cfg.BalancerFor(k.name)
+	}
+	if cfg.Store == nil {
+		cfg.Store = t.cfg.Balancer.Store
 	}
 	lb, err := New(cfg, Connector{Connect: s.connect, Published: s.published})
 	if err != nil {
-		return nil, fmt.Errorf("balancer: service %q: %w", name, err)
+		return nil, fmt.Errorf("balancer: service %q: %w", k.name, err)
 	}
 	s.lb = lb
 	s.ctx, s.cancel = context.WithCancel(context.Background())

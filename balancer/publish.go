@@ -263,6 +263,8 @@ func (b *Balancer) explain() error {
 	switch {
 	case !b.known:
 		return fmt.Errorf("%w: the catalog has not answered for service %q%s", ErrNotReady, b.service(), why)
+	case len(b.list) == 0 && b.outside > 0:
+		return fmt.Errorf("%w: none of the %d instances of service %q is where policy lets calls go, or of the subset that is called%s", ErrNoEndpoint, b.outside, b.service(), why)
 	case len(b.list) == 0:
 		return fmt.Errorf("%w: the catalog knows no instance of service %q%s; check the name, or whether it is registered", ErrNoEndpoint, b.service(), why)
 	case connecting > 0:

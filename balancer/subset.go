@@ -57,7 +57,7 @@ func (b *Balancer) rescan(t *tier) {
 	t.best.list, t.best.full = t.best.list[:0], true
 	skipped := false
 	for _, ep := range b.list {
-		if !t.eligible(ep) || b.tierOf(ep.Locality) != t.key {
+		if !t.eligible(ep) || b.tierOf(ep) != t.key {
 			continue
 		}
 		if _, benched := t.bench[ep.ID]; benched {

@@ -11,6 +11,7 @@ import (
 
 // tierKey names a set of endpoints of equal rank as seen from Config.Local.
 type tierKey struct {
+	order int // see Config.Rank
 	rank  uint8
 	cloud string // of rankCloud only
 }
@@ -23,20 +24,25 @@ const (
 	rankAny                 // everywhere, if nothing is ranked
 )
 
-// tierOf ranks a locality. Two unknown places are never the same place.
-func (b *Balancer) tierOf(l resolver.Locality) tierKey {
-	local := b.cfg.Local
+// tierOf ranks an endpoint. Two unknown places are never the same place.
+func (b *Balancer) tierOf(ep *resolver.Endpoint) (k tierKey) {
+	if b.cfg.Rank != nil {
+		k.order = b.cfg.Rank(ep)
+	}
+	local, l := b.cfg.Local, ep.Locality
 	switch {
 	case l.SameZone(local):
-		return tierKey{rank: rankZone}
+		k.rank = rankZone
 	case l.SameRegion(local):
-		return tierKey{rank: rankRegion}
+		k.rank = rankRegion
 	case l.SameCloud(local):
-		return tierKey{rank: rankHome}
+		k.rank = rankHome
 	case local.Cloud == "" && len(b.cfg.CloudOrder) == 0:
-		return tierKey{rank: rankAny}
+		k.rank = rankAny
+	default:
+		k.rank, k.cloud = rankCloud, l.Cloud
 	}
-	return tierKey{rankCloud, l.Cloud}
+	return k
 }
 
 // tier is the endpoints of one rank. All fields are guarded by Balancer.mu.
@@ -126,10 +132,10 @@ func (t *tier) eligibles() int {
 func (b *Balancer) change(ch change) {
 	var from, to tierKey
 	if ch.was != nil {
-		from = b.tierOf(ch.was.Locality)
+		from = b.tierOf(ch.was)
 	}
 	if ch.now != nil {
-		to = b.tierOf(ch.now.Locality)
+		to = b.tierOf(ch.now)
 		if b.joins(ch.now) && (ch.was == nil || ch.was.Health == resolver.Critical && ch.now.Health != resolver.Critical) {
 			if b.fresh == nil {
 				b.fresh = map[*resolver.Endpoint]struct{}{}
@@ -222,6 +228,9 @@ func (b *Balancer) orderTiers() {
 
 // before reports whether tier x must move in front of y, which is in front of it now.
 func (b *Balancer) before(x, y *tier, rtt map[string]time.Duration) bool {
+	if x.key.order != y.key.order {
+		return x.key.order < y.key.order
+	}
 	if x.key.rank != y.key.rank {
 		return x.key.rank < y.key.rank
 	}

@@ -1,0 +1,12 @@
+package balancer
+
+// Lane is one of several ways in which the calls to a service are balanced: to a
+// subset of it, or by another policy. All lanes see the same snapshots; Config.Rank
+// says which endpoints are a lane's. A call takes the lane that Call.Lane names.
+type Lane struct {
+	// Name is unique among the lanes of a service. Empty: that of calls that name none.
+	Name string
+	// Config is how the lane balances; another pointer than before is another
+	// configuration. nil: the zero value.
+	Config *Config
+}
