@@ -189,7 +189,7 @@ type ServiceSplit struct {
 	ResponseHeaders *HeaderModifiers
 }
 
-// HeaderModifiers edits headers, in the order of Envoy: Add, Set, Remove.
+// HeaderModifiers edits headers, in the order of Envoy: Remove, Set, Add.
 type HeaderModifiers struct {
 	Add    map[string]string
 	Set    map[string]string
@@ -221,7 +221,7 @@ type HashPolicy struct {
 	FieldValue   string
 	CookieConfig *CookieConfig
 	SourceIP     bool
-	// Terminal ends the list if this policy gave a key.
+	// Terminal ends the list if this policy or one before it gave a key.
 	Terminal bool
 }
 
