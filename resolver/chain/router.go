@@ -97,8 +97,11 @@ func (e *Evaluator) Route(r *Request) Decision {
 	if e.simple {
 		return Decision{Plan: e.only}
 	}
+	return e.decide(r)
+}
+
+func (e *Evaluator) decide(r *Request) (d Decision) {
 	rd := reading{req: r}
-	d := Decision{}
 	switch {
 	case e.only != nil:
 		d.Plan = e.only
