@@ -240,7 +240,7 @@ type ServiceSplit struct {
 	ResponseHeaders *HeaderModifiers
 }
 
-// HeaderModifiers edits headers, in the order of Envoy: Add, Set, Remove.
+// HeaderModifiers edits headers, in the order of Envoy: Remove, Set, Add.
 type HeaderModifiers struct {
 	// Add appends values, Set replaces them, Remove drops headers; nil: none.
 	Add    map[string]string
@@ -282,7 +282,8 @@ type HashPolicy struct {
 	CookieConfig *CookieConfig
 	// SourceIP takes the caller's address; false: Field.
 	SourceIP bool
-	// Terminal ends the list if this policy gave a key; false: all are combined.
+	// Terminal ends the list if this policy or one before it gave a key; false: all
+	// are combined.
 	Terminal bool
 }
 

@@ -1,0 +1,160 @@
+package chain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Explanation is a decision step by step.
+type Explanation struct {
+	// Service is the called service, and Request what the chain could read of the call.
+	Service string
+	Request Recorded
+	// Routes are the routes up to the one that matched, and Others how many come after.
+	// nil: the chain has no router.
+	Routes []RouteStep
+	Others int
+	// Splitter names the splitter, and Splits are its branches. Empty: there is none.
+	Splitter string
+	Splits   []SplitStep
+	// How says by what the branch was picked.
+	How string
+	// Decision is what [Evaluator.Route] gives. Its Plan is nil if no route matched,
+	// or if the branch is drawn for each call and the request says no Draw.
+	Decision Decision
+	// Timeout is the effective time for the call, 0 for none, and TimeoutFrom who says so.
+	Timeout     time.Duration
+	TimeoutFrom string
+}
+
+// RouteStep is a route that was looked at.
+type RouteStep struct {
+	// Index is its place in the router, and Match what it asks for.
+	Index int
+	Match string
+	// Matched says whether it matched; Why, why not.
+	Matched bool
+	Why     string
+}
+
+// SplitStep is a branch of a splitter.
+type SplitStep struct {
+	// Target is the ID of the branch's target.
+	Target string
+	// Weight is its weight in percent, and Share what it gets now: of all calls, or of
+	// sticky keys.
+	Weight, Share float64
+	// Picked says whether the call goes there; Why, why, or why not.
+	Picked bool
+	Why    string
+}
+
+// Explain says what becomes of a request and why. It draws nothing at random and
+// changes nothing: where each call is drawn, it picks the branch at Request.Draw, or
+// none without that.
+func (e *Evaluator) Explain(r *Request) Explanation {
+	x := Explanation{Service: e.chain.ServiceName, Request: e.Record(r)}
+	rd := reading{req: r}
+	var plan *Plan
+	split := e.split
+	switch {
+	case e.only != nil:
+		plan, x.How = e.only, "the chain has one way"
+	case split == nil:
+		plan, split = e.explainRoutes(&x, &rd)
+	}
+	if split != nil {
+		plan = e.explainSplit(&x, split, &rd)
+	}
+	if plan == nil {
+		return x
+	}
+	x.Decision.Plan = plan
+	if len(plan.hash) > 0 {
+		d := &x.Decision
+		if d.Hash, d.HasHash, d.Cookie = hashKey(plan.hash, &rd); d.Cookie != nil {
+			d.Hash, d.Cookie.Value = 0, "" // made up for each call
+		}
+	}
+	x.Timeout, x.TimeoutFrom = e.timeout(plan)
+	return x
+}
+
+// Timeout is the time for a call by a plan, 0 for none: the chain's, or the profile's.
+func (e *Evaluator) Timeout(p *Plan) time.Duration {
+	d, _ := e.timeout(p)
+	return d
+}
+
+func (e *Evaluator) timeout(p *Plan) (time.Duration, string) {
+	switch {
+	case p.RequestTimeout < 0:
+		return 0, "the chain turns it off"
+	case p.RequestTimeout > 0:
+		return p.RequestTimeout, "the chain"
+	}
+	return e.profile.RequestTimeout, "profile " + e.profile.Name
+}
+
+func (e *Evaluator) explainRoutes(x *Explanation, rd *reading) (*Plan, *splitter) {
+	for i := range e.routes {
+		rt := &e.routes[i]
+		ok, part, at := rt.match(rd)
+		step := RouteStep{Index: i, Match: rt.describe(), Matched: ok}
+		if !ok {
+			step.Why = rt.why(e, part, at, rd)
+		}
+		x.Routes = append(x.Routes, step)
+		if ok {
+			x.Others = len(e.routes) - i - 1
+			x.How = fmt.Sprintf("route %d matches first", i)
+			return rt.plan, rt.split
+		}
+	}
+	x.How = "no route matches"
+	return nil, nil
+}
+
+func (e *Evaluator) explainSplit(x *Explanation, s *splitter, rd *reading) *Plan {
+	x.Splitter = s.name
+	picked, how := s.pick(e, rd)
+	switch {
+	case how == byActive:
+		x.How = "one subset is active: " + s.branches[picked].plan.Target.ServiceSubset
+	case how == byKey && rd.req.Key != "":
+		x.How = "by the caller's sticky key"
+	case how == byKey:
+		x.How = "by the sticky key of " + strings.Join(e.policy.Sticky, ", ")
+	case rd.req.HasDraw:
+		x.How = fmt.Sprintf("drawn at %.2f %%", rd.req.Draw*100)
+	default:
+		x.How, picked = "drawn for each call", -1
+	}
+	total := s.now()
+	for i := range s.branches {
+		b := &s.branches[i]
+		step := SplitStep{Target: b.plan.Target.ID, Weight: float64(b.weight) / 100, Picked: i == picked}
+		now := b.weightNow()
+		switch {
+		case how == byActive && i == picked:
+			step.Share, step.Why = 100, "its subset is active"
+		case how == byActive:
+			step.Why = "another subset is active"
+		case total == 0:
+			step.Share, step.Why = float64(b.weight)*100/float64(s.total), "the guard left nothing, so the weights hold"
+		case b.weight == 0:
+			step.Why = "its weight is 0"
+		default:
+			step.Share = float64(now) * 100 / float64(total)
+			if b.arm != nil && now < uint64(b.weight)*shareScale {
+				step.Why = fmt.Sprintf("the guard leaves it %.0f %% of its weight", float64(b.arm.share.Load())/100)
+			}
+		}
+		x.Splits = append(x.Splits, step)
+	}
+	if picked < 0 {
+		return nil
+	}
+	return s.branches[picked].plan
+}
