@@ -36,10 +36,10 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := p.roundTrip(req, body)
 		if err == nil {
 			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call})
+			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, req: req, call: call})
 			return resp, nil
 		}
-		n.Done(start, resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline)))
+		n.Done(start, resilience.JudgeHTTP(req, nil, err, resilience.CallerEnded(ctx, call.Deadline)))
 		p.leave()
 		if !errors.Is(err, resilience.ErrUnsent) || body.touched() || try >= maxDials || ctx.Err() != nil {
 			body.drop()
