@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/weft-mesh/weft/resilience"
 )
 
 // Call is what one logical call carries through the rooms of the mesh. The
@@ -33,6 +35,7 @@ type Call struct {
 	// Each pick takes the next place. Beyond the array the last place is overwritten:
 	// enough for any sane number of attempts.
 	tried    [4]atomic.Pointer[Node]
+	verdict  resilience.Verdict // of the newest attempt
 	attempts atomic.Int32
 }
 
@@ -76,8 +79,11 @@ type callContext struct {
 }
 
 func (c *callContext) Value(key any) any {
-	if key == (callKey{}) {
+	switch key {
+	case callKey{}:
 		return &c.call
+	case resilience.VerdictKey{}:
+		return &c.call.verdict
 	}
 	return c.Context.Value(key)
 }

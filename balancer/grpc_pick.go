@@ -128,5 +128,5 @@ func (a *attempt) outcome(info grpcbalancer.DoneInfo) resilience.Outcome {
 	if info.Err != nil {
 		r.CallerEnded = resilience.CallerEnded(a.ctx, a.call.Deadline)
 	}
-	return resilience.FromGRPC(r)
+	return resilience.JudgeGRPC(a.ctx, a.call.Method, r)
 }

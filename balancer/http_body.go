@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -17,7 +16,7 @@ type sent struct {
 	p       *pool
 	n       *Node
 	took    int64 // until the header, in nanoseconds
-	ctx     context.Context
+	req     *http.Request
 	call    *Call
 	left    func(resilience.Outcome) // leaves Config.Gate; nil: there is none
 	outcome resilience.Outcome
@@ -30,7 +29,7 @@ func (a *sent) end(err error) {
 		return
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		a.outcome = resilience.FromHTTP(nil, err, resilience.CallerEnded(a.ctx, a.call.Deadline))
+		a.outcome = resilience.JudgeHTTP(a.req, nil, err, resilience.CallerEnded(a.req.Context(), a.call.Deadline))
 	}
 	a.n.Done(Now()-a.took, a.outcome)
 	if a.left != nil {
@@ -42,7 +41,7 @@ func (a *sent) end(err error) {
 
 // onBodyEnd makes a end with the body of resp.
 func onBodyEnd(resp *http.Response, a *sent) {
-	a.outcome = resilience.FromHTTP(resp, nil, false)
+	a.outcome = resilience.JudgeHTTP(a.req, resp, nil, false)
 	if resp.Body == nil || resp.Body == http.NoBody {
 		a.end(nil)
 		return

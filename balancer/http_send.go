@@ -43,10 +43,10 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := p.roundTrip(req, body)
 		if err == nil {
 			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, ctx: ctx, call: call, left: left})
+			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, req: req, call: call, left: left})
 			return resp, nil
 		}
-		o := resilience.FromHTTP(nil, err, resilience.CallerEnded(ctx, call.Deadline))
+		o := resilience.JudgeHTTP(req, nil, err, resilience.CallerEnded(ctx, call.Deadline))
 		n.Done(start, o)
 		if left != nil {
 			left(o)

@@ -22,6 +22,9 @@ type ServicePolicy struct {
 	// Retry says when a call is made again. Zero: up to 3 attempts, full-jitter
 	// backoff from 25 ms; Retry.Attempts 1: never.
 	Retry resilience.Retry
+	// Classify says what attempts count as, for retries, breaker, outlier detection
+	// and load alike. nil: what resilience.FromGRPC and resilience.FromHTTP say.
+	Classify resilience.Classifier
 	// Hedge says when a call is made twice at the same time. Zero: never.
 	Hedge resilience.Hedge
 	// Budget bounds all repeats to the service. Zero: 10 % of its calls and 10 per second.
@@ -74,5 +77,5 @@ func (p ServicePolicy) loop() (*resilience.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Retry: p.Retry, Hedge: p.Hedge, Budget: budget})
+	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Classify: p.Classify, Retry: p.Retry, Hedge: p.Hedge, Budget: budget})
 }

@@ -62,6 +62,17 @@ func FromGRPC(r GRPCReply) Outcome {
 	return o
 }
 
+// JudgeGRPC is FromGRPC for a balancer that has seen the end of an attempt with
+// context ctx: the Loop around it gets the same Outcome, which its Classifier may
+// have changed; see [Verdict].
+func JudgeGRPC(ctx context.Context, method string, r GRPCReply) Outcome {
+	e := Ended{Method: method, Err: r.Err}
+	if r.Err != nil {
+		e.Code = uint32(grpcCode(r.Err))
+	}
+	return VerdictFrom(ctx).Judge(e, FromGRPC(r))
+}
+
 func grpcClass(r GRPCReply) Class {
 	switch grpcCode(r.Err) {
 	case codes.Canceled:

@@ -25,7 +25,9 @@ type GRPCClientConfig struct {
 	// Idempotent lists methods, "/pay.Pay/Get", and whole services, "/pay.Pay/",
 	// that may be called twice. Empty: only those with the option idempotency_level.
 	Idempotent []string
-	// Classify makes the outcome of an attempt; nil: [FromGRPC].
+	// Classify makes the outcome of an attempt, for this client's Loop alone; nil:
+	// [FromGRPC], or the balancer that has made it. To change what all go by, use
+	// [LoopConfig.Classify].
 	Classify func(GRPCReply) Outcome
 	// ReplayLimit is how many bytes of sent messages an idempotent stream keeps, so
 	// that it can be made again before the first message came back; zero: 256 KiB.
@@ -47,6 +49,7 @@ type GRPCClientConfig struct {
 type GRPCClient struct {
 	cfg        GRPCClientConfig
 	loop       *Loop
+	stock      bool // no Classify of its own
 	idempotent *idempotency
 	calls      sync.Pool // *unaryCall
 }
@@ -59,10 +62,11 @@ func NewGRPCClient(cfg GRPCClientConfig) (*GRPCClient, error) {
 	if cfg.ReplayLimit == 0 {
 		cfg.ReplayLimit = DefaultReplayLimit
 	}
-	if cfg.Classify == nil {
+	c := &GRPCClient{loop: cfg.Loop, stock: cfg.Classify == nil}
+	if c.stock {
 		cfg.Classify = FromGRPC
 	}
-	c := &GRPCClient{cfg: cfg, loop: cfg.Loop}
+	c.cfg = cfg
 	c.calls.New = func() any { return new(unaryCall) }
 	var err error
 	if c.idempotent, err = newIdempotency(cfg.Idempotent); err != nil {
@@ -127,5 +131,5 @@ func (c *GRPCClient) outcome(ctx context.Context, method string, cc *grpc.Client
 		// With a retryPolicy an attempt that was sent may hide behind one that was not.
 		r.BytesSent = sent || cc != nil && cc.GetMethodConfig(method).RetryPolicy != nil
 	}
-	return c.cfg.Classify(r)
+	return c.loop.judge.Judge(Ended{Method: method, Code: uint32(grpcCode(err)), Err: err}, c.cfg.Classify(r))
 }

@@ -137,6 +137,7 @@ func (s *stream) open(n int) error {
 		a.cancel = cancel
 		a.timer = time.AfterFunc(d, func() { cancel(errFirstMessage) })
 	}
+	a.ctx, _ = s.c.loop.verdict(a.ctx) // for the balancer: a stream may end here before it ends there
 	cur, err := s.streamer(numbered(a.ctx, n), s.desc, s.cc, s.in.Method, s.opts...)
 	if err == nil {
 		a.ClientStream = cur

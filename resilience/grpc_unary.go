@@ -91,7 +91,13 @@ func (u *unaryCall) Try(ctx context.Context, n int) Outcome {
 		opts = append(opts, u.opts...)
 	}
 	opts = append(opts, grpc.Trailer(&r.trailer), grpc.Peer(&r.peer))
+	ctx, v := u.c.loop.verdict(ctx)
 	r.err = u.invoke(numbered(ctx, n), u.in.Method, u.req, r.msg, u.cc, opts...)
+	if o, ok := v.take(r.err); ok && u.c.stock {
+		if _, refused := refusedBelow(r.err); !refused {
+			return o
+		}
+	}
 	return u.c.outcome(ctx, u.in.Method, u.cc, r.err, r.peer.Addr != nil, r.trailer)
 }
 

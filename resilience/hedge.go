@@ -141,6 +141,9 @@ func (h *race) second() {
 		return
 	}
 	ctx, drop := context.WithCancelCause(h.ctx)
+	if VerdictFrom(ctx) != nil { // that is the first attempt's
+		ctx = &verdictContext{Context: ctx}
+	}
 	h.began, h.drop = true, drop
 	h.mu.Unlock()
 	o := h.a.Try(ctx, h.n)

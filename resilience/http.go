@@ -54,6 +54,17 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	return o
 }
 
+// JudgeHTTP is FromHTTP for a balancer that has seen the end of an attempt, sent as
+// req: the Loop around it gets the same Outcome, which its Classifier may have
+// changed; see [Verdict].
+func JudgeHTTP(req *http.Request, resp *http.Response, err error, callerEnded bool) Outcome {
+	e := Ended{Method: req.Method, Path: req.URL.Path, Err: err}
+	if resp != nil {
+		e.Status = resp.StatusCode
+	}
+	return VerdictFrom(req.Context()).Judge(e, FromHTTP(resp, err, callerEnded))
+}
+
 func httpError(err error, callerEnded bool) Outcome {
 	o := Outcome{Class: Retryable, Unsent: unsent(err)}
 	if callerEnded || errors.Is(err, context.Canceled) {

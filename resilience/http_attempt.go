@@ -15,6 +15,7 @@ import (
 // httpCall is a request and the attempt it makes.
 type httpCall struct {
 	c    *HTTPClient
+	l    *Loop
 	req  *http.Request
 	in   Info
 	body replay
@@ -40,6 +41,7 @@ const (
 
 // Try makes an attempt.
 func (h *httpCall) Try(ctx context.Context, n int) Outcome {
+	ctx, v := h.l.verdict(ctx)
 	resp, err := h.send(ctx, n)
 	h.mu.Lock()
 	if h.replies == nil {
@@ -49,10 +51,23 @@ func (h *httpCall) Try(ctx context.Context, n int) Outcome {
 	h.mu.Unlock()
 	o, ok := refusedBelow(err)
 	if !ok {
-		o = h.c.cfg.Classify(resp, err, err != nil && CallerEnded(ctx, time.Time{}))
+		o = h.outcome(ctx, v, resp, err)
 	}
 	o.once = !h.body.again()
 	return o
+}
+
+// outcome is what a balancer has made of the attempt, or else what we do.
+func (h *httpCall) outcome(ctx context.Context, v *Verdict, resp *http.Response, err error) Outcome {
+	if o, ok := v.take(err); ok && h.c.stock {
+		return o
+	}
+	o := h.c.cfg.Classify(resp, err, err != nil && CallerEnded(ctx, time.Time{}))
+	e := Ended{Method: h.in.Method, Path: h.in.Path, Err: err}
+	if resp != nil {
+		e.Status = resp.StatusCode
+	}
+	return h.l.judge.Judge(e, o)
 }
 
 func (h *httpCall) send(ctx context.Context, n int) (*http.Response, error) {
@@ -176,7 +191,7 @@ func (e *httpEnd) end(err error) {
 		return
 	}
 	if err != nil && err != io.EOF {
-		e.r.Outcome = e.h.c.cfg.Classify(nil, err, CallerEnded(e.ctx, time.Time{}))
+		e.r.Outcome = e.h.outcome(e.ctx, VerdictFrom(e.ctx), nil, err)
 	}
 	e.r.End()
 	e.h.report(e.ctx, e.r)

@@ -19,7 +19,9 @@ type HTTPClientConfig struct {
 	LoopFor func(service string) *Loop
 	// Idempotent reports whether a request may be made twice; nil: [HTTPIdempotent].
 	Idempotent func(*http.Request) bool
-	// Classify makes the outcome of an attempt; nil: [FromHTTP].
+	// Classify makes the outcome of an attempt, for these Loops alone; nil: [FromHTTP],
+	// or the balancer that has made it. To change what all go by, use
+	// [LoopConfig.Classify].
 	Classify func(resp *http.Response, err error, callerEnded bool) Outcome
 	// ReplayLimit is how many bytes of a body are read into memory before the first
 	// attempt, if the request has no GetBody, its length is known and it may be made
@@ -45,6 +47,8 @@ type HTTPClient struct {
 	cfg  HTTPClientConfig
 	next http.RoundTripper
 
+	stock bool // no Classify of its own
+
 	mu    sync.RWMutex
 	loops map[string]*Loop // without LoopFor
 }
@@ -61,13 +65,14 @@ func NewHTTPClient(next http.RoundTripper, cfg HTTPClientConfig) (*HTTPClient, e
 	if cfg.Idempotent == nil {
 		cfg.Idempotent = HTTPIdempotent
 	}
-	if cfg.Classify == nil {
+	stock := cfg.Classify == nil
+	if stock {
 		cfg.Classify = FromHTTP
 	}
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	c := &HTTPClient{cfg: cfg, next: next, loops: map[string]*Loop{}}
+	c := &HTTPClient{cfg: cfg, next: next, stock: stock, loops: map[string]*Loop{}}
 	if c.cfg.LoopFor == nil {
 		c.cfg.LoopFor = c.own
 	}
@@ -108,6 +113,7 @@ func (c *HTTPClient) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("resilience: reading the request's body: %w", err)
 	}
 	h.in.Idempotent = h.in.Idempotent && h.body.many()
+	h.l = l
 	r := l.Do(ctx, &h.in, h)
 	h.body.end()
 	return h.take(ctx, r)

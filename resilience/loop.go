@@ -25,6 +25,8 @@ type LoopConfig struct {
 	Retry Retry
 	// Hedge says when a call is made twice at the same time; zero: never.
 	Hedge Hedge
+	// Classify says what attempts count as; nil: what [FromGRPC] and [FromHTTP] say.
+	Classify Classifier
 	// Budget bounds all repeats of the destination; nil: one of this Loop alone.
 	// Give all loops to a destination the same one; see [BudgetStore].
 	Budget *Budget
@@ -62,6 +64,7 @@ type Loop struct {
 	hedge   Hedge
 	budget  *Budget
 	seen    latencies // of calls that may be hedged
+	judge   Classifier
 }
 
 // NewLoop makes a Loop. The error names the field that makes no sense.
@@ -78,7 +81,7 @@ func NewLoop(cfg LoopConfig) (*Loop, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget}
+	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget, judge: cfg.Classify}
 	if l.budget == nil {
 		var err error
 		if l.budget, err = NewBudget(BudgetConfig{}); err != nil {
