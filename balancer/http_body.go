@@ -30,6 +30,7 @@ func (a *sent) end(err error) {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		a.outcome = resilience.FromHTTP(nil, err, resilience.CallerEnded(a.ctx, a.call.Deadline))
+		a.outcome.Silent = false // the answer had begun
 	}
 	a.n.Done(Now()-a.took, a.outcome)
 	a.p.leave()

@@ -110,6 +110,7 @@ func (n *Node) Done(start int64, o resilience.Outcome) {
 // doneStream ends a stream that was picked: only its failure counts as load, and
 // that without a latency, while observers get all.
 func (n *Node) doneStream(start int64, o resilience.Outcome) {
+	o.Silent = false // a stream may be silent for as long as it likes
 	counts := o
 	if o.Class == resilience.Success {
 		counts.Class = resilience.Neutral
@@ -125,7 +126,12 @@ func (n *Node) doneStream(start int64, o resilience.Outcome) {
 
 // saw tells those who watch the node.
 func (n *Node) saw(o resilience.Outcome, took time.Duration) {
-	if n.host != nil {
+	switch {
+	case n.host == nil:
+	case o.Silent:
+		usual, _ := n.load.Latency()
+		n.host.Silent(took, usual)
+	default:
 		n.host.Observe(o)
 	}
 	if n.observe != nil {

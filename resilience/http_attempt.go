@@ -177,6 +177,7 @@ func (e *httpEnd) end(err error) {
 	}
 	if err != nil && err != io.EOF {
 		e.r.Outcome = e.h.c.cfg.Classify(nil, err, CallerEnded(e.ctx, time.Time{}))
+		e.r.Outcome.Silent = false // the answer had begun
 	}
 	e.r.End()
 	e.h.report(e.ctx, e.r)
