@@ -103,8 +103,11 @@ func (n *Node) Done(start int64, o resilience.Outcome) {
 		n.total.Add(-1)
 	}
 	now := Now()
+	if mute := n.saw(o, time.Duration(now-start)); mute {
+		// Load goes elsewhere, as from a failure. The caller's deadline is no latency.
+		o, start = resilience.Outcome{Class: resilience.Failure}, now
+	}
 	n.load.done(start, now, o, n.invDecay)
-	n.saw(o, time.Duration(now-start))
 }
 
 // doneStream ends a stream that was picked: only its failure counts as load, and
@@ -124,19 +127,20 @@ func (n *Node) doneStream(start int64, o resilience.Outcome) {
 	n.saw(o, time.Duration(now-start))
 }
 
-// saw tells those who watch the node.
-func (n *Node) saw(o resilience.Outcome, took time.Duration) {
+// saw tells those who watch the node, and reports whether it seems to be mute.
+func (n *Node) saw(o resilience.Outcome, took time.Duration) (mute bool) {
 	switch {
 	case n.host == nil:
 	case o.Silent:
 		usual, _ := n.load.Latency()
-		n.host.Silent(took, usual)
+		mute = n.host.Silent(took, usual)
 	default:
 		n.host.Observe(o)
 	}
 	if n.observe != nil {
 		n.observe(n, o, took)
 	}
+	return mute
 }
 
 // begin counts an attempt in flight.

@@ -35,8 +35,10 @@ const (
 
 // Silent counts an attempt whose outcome is [Outcome.Silent]. took is how long it
 // lasted, usual how long attempts that succeed take at this endpoint at most, of
-// late; zero: not known. See the comment above for what is made of it.
-func (h *OutlierHost) Silent(took, usual time.Duration) {
+// late; zero: not known. It reports whether the attempt counts: whether it lasted
+// long enough while the endpoint answered nobody. An endpoint that was silent once
+// should get less load, several times in a row ejects it.
+func (h *OutlierHost) Silent(took, usual time.Duration) bool {
 	o := h.o
 	least := max(silentFloor, silentFactor*usual)
 	if usual <= 0 {
@@ -44,18 +46,19 @@ func (h *OutlierHost) Silent(took, usual time.Duration) {
 	}
 	now := h.calls.now()
 	if o.cfg.Consecutive < 0 || took < least || now-took < time.Duration(h.answered.Load()) {
-		return
+		return false
 	}
 	mute := h.mute.Add(1)
 	n := h.row.Add(1)
 	if int(n) < o.cfg.Consecutive {
-		return
+		return true
 	}
 	o.mu.Lock()
 	defer o.unlock()
 	if at := time.Now(); !o.slowCalls(at) && o.anotherAnswers(h, at) {
 		o.eject(h, at, func() string { return fmt.Sprintf("%d failures in a row, %d of them without any answer", n, mute) })
 	}
+	return true
 }
 
 // spoke notes an answer of the endpoint. A row of silence that ends like this was
