@@ -30,6 +30,7 @@ func (a *sent) end(err error) {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		a.outcome = resilience.JudgeHTTP(a.req, nil, err, resilience.CallerEnded(a.req.Context(), a.call.Deadline))
+		a.outcome.Silent = false // the answer had begun
 	}
 	a.n.Done(Now()-a.took, a.outcome)
 	if a.left != nil {

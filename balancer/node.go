@@ -103,13 +103,17 @@ func (n *Node) Done(start int64, o resilience.Outcome) {
 		n.total.Add(-1)
 	}
 	now := Now()
+	if mute := n.saw(o, time.Duration(now-start)); mute {
+		// Load goes elsewhere, as from a failure. The caller's deadline is no latency.
+		o, start = resilience.Outcome{Class: resilience.Failure}, now
+	}
 	n.load.done(start, now, o, n.invDecay)
-	n.saw(o, time.Duration(now-start))
 }
 
 // doneStream ends a stream that was picked: only its failure counts as load, and
 // that without a latency, while observers get all.
 func (n *Node) doneStream(start int64, o resilience.Outcome) {
+	o.Silent = false // a stream may be silent for as long as it likes
 	counts := o
 	if o.Class == resilience.Success {
 		counts.Class = resilience.Neutral
@@ -123,14 +127,20 @@ func (n *Node) doneStream(start int64, o resilience.Outcome) {
 	n.saw(o, time.Duration(now-start))
 }
 
-// saw tells those who watch the node.
-func (n *Node) saw(o resilience.Outcome, took time.Duration) {
-	if n.host != nil {
+// saw tells those who watch the node, and reports whether it seems to be mute.
+func (n *Node) saw(o resilience.Outcome, took time.Duration) (mute bool) {
+	switch {
+	case n.host == nil:
+	case o.Silent:
+		usual, _ := n.load.Latency()
+		mute = n.host.Silent(took, usual)
+	default:
 		n.host.Observe(o)
 	}
 	if n.observe != nil {
 		n.observe(n, o, took)
 	}
+	return mute
 }
 
 // begin counts an attempt in flight.

@@ -1,9 +1,11 @@
 package mesh
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +84,9 @@ type Config struct {
 	// ConnectTimeout bounds the TCP and TLS handshakes of one connection.
 	// 0: WEFT_CONNECT_TIMEOUT or 3 s.
 	ConnectTimeout time.Duration
+	// DialContext opens connections to other members, gRPC and HTTP; TLS comes on top.
+	// It is given "tcp" and the endpoint's address. nil: TCP.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Advertise is the host, or host:port, that others reach this process at.
 	// Empty: WEFT_ADVERTISE; empty too: the listener's address, or for a listener

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +63,11 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		grpc.WithMaxHeaderListSize(maxHeaderList),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
+	}
+	if dial := m.cfg.DialContext; dial != nil {
+		all = append(all, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dial(ctx, "tcp", addr)
+		}))
 	}
 	all = append(all, opts...)
 	// Inside the user's interceptors; gRPC's own retries would multiply with ours.

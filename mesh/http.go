@@ -33,6 +33,7 @@ func (m *Mesh) openHTTP() error {
 			return security.ClientTLS(m.identity, m.peerID(e))
 		},
 		ConnectTimeout: m.cfg.ConnectTimeout,
+		DialContext:    m.cfg.DialContext,
 	})
 	if err != nil {
 		return err

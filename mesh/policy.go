@@ -30,7 +30,8 @@ type ServicePolicy struct {
 	// Budget bounds all repeats to the service. Zero: 10 % of its calls and 10 per second.
 	Budget resilience.BudgetConfig
 	// Outlier says when an endpoint that fails more than the others is left alone for
-	// a while. Zero: after 5 failures in a row, or by success rate; see its fields.
+	// a while. Zero: after 5 failures in a row, or 5 calls whose own deadline passed
+	// without a byte from it, or by success rate; see its fields.
 	Outlier resilience.OutlierConfig
 	// Breaker says when calls keep out of a cloud in which the service fails as a
 	// whole. Zero: at half of 20 or more calls within 10 s. Where no other cloud has

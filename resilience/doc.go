@@ -48,7 +48,8 @@
 //	srv := grpc.NewServer(gates.ServerOptions()...)
 //
 // An [Outlier] is no gate: it watches the endpoints of a service and tells the
-// balancer whom to leave out for a while.
+// balancer whom to leave out for a while. It also finds endpoints that have fallen
+// silent, where all that callers see is that their own time is over.
 //
 // # What travels
 //

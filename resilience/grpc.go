@@ -39,7 +39,8 @@ type GRPCReply struct {
 //   - Internal, Unknown, DataLoss: Failure.
 //   - ResourceExhausted from the server: Throttled, and unsent with the trailer
 //     [RefusedKey]. From this process (a message over the limit): Neutral.
-//   - Canceled, the caller's own deadline, an attempt that never began: Neutral.
+//   - Canceled, the caller's own deadline, an attempt that never began: Neutral;
+//     Silent if the deadline passed before anything was answered.
 //   - OK and all codes that blame the request (InvalidArgument, NotFound,
 //     PermissionDenied, Aborted, ...): Success.
 //
@@ -53,6 +54,7 @@ func FromGRPC(r GRPCReply) Outcome {
 		return Outcome{Class: Success}
 	}
 	o := Outcome{Class: grpcClass(r), Unsent: !r.BytesSent && !r.BytesReceived}
+	o.Silent = o.Class == Neutral && r.BytesSent && !r.BytesReceived && grpcCode(r.Err) == codes.DeadlineExceeded
 	if o.Class == Throttled && len(r.Trailer[RefusedKey]) > 0 {
 		o.Unsent = true
 	}

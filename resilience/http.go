@@ -22,14 +22,15 @@ var ErrUnsent = errors.New("resilience: the request was not sent")
 //   - Other 5xx: Failure. 429: Throttled; so is 503 with the header [RefusedKey], and
 //     both are unsent with it.
 //   - Everything else that was answered: Success.
-//   - The caller's own cancel or deadline: Neutral.
+//   - The caller's own cancel or deadline: Neutral; Silent if the deadline passed
+//     without a resp.
 //
 // RetryAfter is the header Retry-After of a 429 or 5xx, in seconds or as a date,
 // at most [MaxRetryAfter]; a value that cannot be read is ignored. A failure with
 // [RetriedKey] asks not to retry.
 func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	if err != nil {
-		return httpError(err, callerEnded)
+		return httpError(resp, err, callerEnded)
 	}
 	if resp == nil {
 		return Outcome{Unsent: true}
@@ -65,10 +66,11 @@ func JudgeHTTP(req *http.Request, resp *http.Response, err error, callerEnded bo
 	return VerdictFrom(req.Context()).Judge(e, FromHTTP(resp, err, callerEnded))
 }
 
-func httpError(err error, callerEnded bool) Outcome {
+func httpError(resp *http.Response, err error, callerEnded bool) Outcome {
 	o := Outcome{Class: Retryable, Unsent: unsent(err)}
 	if callerEnded || errors.Is(err, context.Canceled) {
 		o.Class = Neutral
+		o.Silent = resp == nil && !o.Unsent && errors.Is(err, context.DeadlineExceeded)
 	}
 	return o
 }

@@ -192,6 +192,7 @@ func (e *httpEnd) end(err error) {
 	}
 	if err != nil && err != io.EOF {
 		e.r.Outcome = e.h.outcome(e.ctx, VerdictFrom(e.ctx), nil, err)
+		e.r.Outcome.Silent = false // the answer had begun
 	}
 	e.r.End()
 	e.h.report(e.ctx, e.r)

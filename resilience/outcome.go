@@ -52,6 +52,10 @@ type Outcome struct {
 	// RetryAfter is how long the server asked to wait; zero if it did not ask,
 	// negative if it asked not to retry at all.
 	RetryAfter time.Duration
+	// Silent means that the caller's own deadline ended the attempt, which was sent,
+	// before a byte of an answer came. It is Neutral: one says nothing, a row of them
+	// may. See [OutlierHost.Silent].
+	Silent bool
 
 	once bool // the request is used up and cannot be made again
 }

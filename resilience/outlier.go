@@ -20,14 +20,15 @@ type Ejector interface {
 
 // Outlier ejects the endpoints of one service that fail more than the others:
 // by failures in a row, at once; by success rate and by failure percentage, when
-// it sweeps. Neutral and Throttled outcomes count nowhere. It works in pools of
-// two, and never ejects more than MaxShare of a zone or of all. Breaker is its
+// it sweeps. Neutral and Throttled outcomes count nowhere, but an endpoint that
+// has fallen silent is found by [OutlierHost.Silent]. It works in pools of two, and never ejects more than MaxShare of a zone or of all. Breaker is its
 // neighbour for whole services.
 //
 // Nothing runs while nobody fails. Close ends what does.
 type Outlier struct {
-	cfg   OutlierConfig
-	armed atomic.Bool // a sweep is due
+	cfg    OutlierConfig
+	armed  atomic.Bool  // a sweep is due
+	spoken atomic.Int64 // when an answer ended a row of silence, in Unix nanoseconds
 
 	mu     sync.Mutex
 	hosts  map[string]*OutlierHost
@@ -40,9 +41,11 @@ type Outlier struct {
 
 // OutlierHost is one endpoint as an Outlier knows it.
 type OutlierHost struct {
-	o     *Outlier
-	calls *window // all, failed
-	row   atomic.Int32
+	o        *Outlier
+	calls    *window      // all, failed
+	row      atomic.Int32 // failures and silences since the last success
+	mute     atomic.Int32 // silences since the last answer
+	answered atomic.Int64 // when the last answer came, on the clock of calls
 
 	// The rest is guarded by o.mu.
 	key, zone string
@@ -112,10 +115,14 @@ func (h *OutlierHost) remembered(now time.Time) bool {
 func (h *OutlierHost) Observe(out Outcome) {
 	switch {
 	case out.Class == Success:
-		h.calls.add(h.calls.now(), 1, 0)
+		now := h.calls.now()
+		h.calls.add(now, 1, 0)
+		h.spoke(now)
 		if h.row.Load() != 0 {
 			h.row.Store(0)
 		}
+	case out.Class == Throttled:
+		h.spoke(h.calls.now())
 	case out.Failed():
 		h.calls.add(h.calls.now(), 1, 1)
 		o := h.o
@@ -182,6 +189,7 @@ func (o *Outlier) eject(h *OutlierHost, now time.Time, why func() string) {
 func (h *OutlierHost) forgetCalls() {
 	h.calls.reset()
 	h.row.Store(0)
+	h.mute.Store(0)
 }
 
 // degrade is called with o.mu held.

@@ -9,8 +9,9 @@ import (
 // value is a safe default. A negative Consecutive, StdevFactor or
 // FailurePercent turns that detector off.
 type OutlierConfig struct {
-	// Consecutive is how many failures in a row eject at once. 0: 5 (Envoy
-	// consecutive_5xx); negative: any number.
+	// Consecutive is how many failures in a row eject at once, silent attempts (see
+	// OutlierHost.Silent) among them. 0: 5 (Envoy consecutive_5xx); negative: any
+	// number.
 	Consecutive int
 	// Interval is how often the rates are looked at; nothing runs while nobody
 	// fails. 0: 2 s.
