@@ -78,7 +78,8 @@ const (
 	verdictUnsent = 2 // and so was all before it
 	verdictOK     = 4 // the attempt ended without an error
 	verdictClass  = 3 // where the three bits of the class begin
-	verdictShift  = 6
+	verdictCode   = 6 // and the ten of the code
+	verdictShift  = 16
 )
 
 // Judge classifies the end of an attempt, o before the Classifier, and leaves the
@@ -90,7 +91,7 @@ func (v *Verdict) Judge(e Ended, o Outcome) Outcome {
 	}
 	o = v.classify.Judge(e, o)
 	const most = time.Duration(1)<<(63-verdictShift) - 1
-	w := int64(min(max(o.RetryAfter, -1), most))<<verdictShift | int64(o.Class&7)<<verdictClass | verdictSet
+	w := int64(min(max(o.RetryAfter, -1), most))<<verdictShift | int64(o.Code&1023)<<verdictCode | int64(o.Class&7)<<verdictClass | verdictSet
 	if old := v.word.Load(); o.Unsent && (old == 0 || old&verdictUnsent != 0) {
 		w |= verdictUnsent
 	}
@@ -124,6 +125,7 @@ func (v *Verdict) take(err error) (o Outcome, ok bool) {
 	}
 	return Outcome{
 		Class:      Class(w >> verdictClass & 7),
+		Code:       uint16(w >> verdictCode & 1023),
 		Unsent:     w&verdictUnsent != 0,
 		RetryAfter: time.Duration(w >> verdictShift),
 	}, true
