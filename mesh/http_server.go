@@ -35,7 +35,7 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // guard puts in front of a handler what NewGRPCServer puts in front of its, in the
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
-	h = resilience.NewHTTPInbound(h, resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
+	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 }
 

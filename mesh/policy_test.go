@@ -160,7 +160,7 @@ func TestOneLoopPerService(t *testing.T) {
 	if first, again := m.to.of("pay"), m.to.of("pay"); first != again {
 		t.Error("two calls of one service have two loops")
 	}
-	if m.to.of("pay").loop == m.to.of("stock").loop {
+	if m.to.of("pay").way.loop == m.to.of("stock").way.loop {
 		t.Error("two services have one loop")
 	}
 }
@@ -230,7 +230,7 @@ func TestTimeoutOfAPolicy(t *testing.T) {
 			t.Parallel()
 			m := member(t, Config{Service: "caller", Policy: tt.policy})
 			var got time.Duration
-			r := m.to.of("pay").loop.Do(context.Background(), &resilience.Info{Service: "pay"}, resilience.AttemptFunc(func(ctx context.Context, _ int) resilience.Outcome {
+			r := m.to.of("pay").way.loop.Do(context.Background(), &resilience.Info{Service: "pay"}, resilience.AttemptFunc(func(ctx context.Context, _ int) resilience.Outcome {
 				if end, ok := ctx.Deadline(); ok {
 					got = time.Until(end)
 				}
