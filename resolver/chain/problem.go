@@ -14,19 +14,25 @@ type Problem struct {
 	Field string
 	// Why says what is not done, and what to write instead if there is something.
 	Why string
+	// Source is the file of the entry. Empty: it is from none.
+	Source string
 }
 
-// String is "kind/name: field: why".
+// String is "kind/name: field: why", after the source if there is one.
 func (p Problem) String() string {
-	return p.Kind + "/" + p.Name + ": " + p.Field + ": " + p.Why
+	text := p.Kind + "/" + p.Name + ": " + p.Field + ": " + p.Why
+	if p.Source != "" {
+		text = p.Source + ": " + text
+	}
+	return text
 }
 
 // The kinds of config entries that problems name.
 const (
-	kindRouter   = "service-router"
-	kindSplitter = "service-splitter"
-	kindResolver = "service-resolver"
-	kindDefaults = "service-defaults"
+	kindRouter   = KindServiceRouter
+	kindSplitter = KindServiceSplitter
+	kindResolver = KindServiceResolver
+	kindDefaults = KindServiceDefaults
 	kindChain    = "discovery-chain"
 )
 
@@ -40,7 +46,7 @@ type problems struct {
 }
 
 func (p *problems) add(kind, name, field, why string) {
-	q := Problem{kind, clip(name), clip(field), why}
+	q := Problem{Kind: kind, Name: clip(name), Field: clip(field), Why: why}
 	if p.seen[q] || len(p.list) >= maxProblems {
 		return
 	}
