@@ -46,18 +46,18 @@ func (e Edits) ApplyHTTP(h http.Header) (host string) {
 }
 
 // RewriteURL is the URL with the path that the plan sends; u itself if it is the same.
-func (p *Plan) RewriteURL(u *url.URL) (*url.URL, error) {
+func (p *Plan) RewriteURL(u *url.URL) *url.URL {
 	if !p.Rewrites() {
-		return u, nil
+		return u
 	}
 	path := p.Rewrite(u.EscapedPath())
 	plain, err := url.PathUnescape(path)
-	if err != nil {
-		return nil, err
+	if err != nil { // neither part is broken
+		return u
 	}
 	c := *u
 	c.Path, c.RawPath = plain, path
-	return &c, nil
+	return &c
 }
 
 // HTTP is the cookie for a response's Set-Cookie.

@@ -126,6 +126,7 @@ func TestProblems(t *testing.T) {
 		{"pseudo-header", edit(":path", "/"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[:path]: pseudo"},
 		{"no header name", edit("a b", "/"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[a b]: it is no header"},
 		{"gRPC's header", grpcEdit, Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[grpc-timeout]: the header is gRPC's"},
+		{"broken rewrite", dest(RouteDestination{PrefixRewrite: "/%zz/"}), Options{}, "service-router/web: Routes[0].Destination.PrefixRewrite: it has a broken escape"},
 		{"unknown condition", dest(RouteDestination{RetryOn: []string{"5xx", "full-moon"}}), Options{}, "service-router/web: Routes[0].Destination.RetryOn: condition full-moon"},
 		{"retries without condition", dest(RouteDestination{NumRetries: 2}), Options{}, "service-router/web: Routes[0].Destination.NumRetries: without RetryOn"},
 		{"many retries", dest(RouteDestination{NumRetries: 1000, RetryOn: []string{"5xx"}}), Options{}, "service-router/web: Routes[0].Destination.NumRetries: it is taken for 99"},

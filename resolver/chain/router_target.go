@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 )
@@ -76,7 +77,12 @@ func (b *compiler) destination(p *Plan, d *RouteDestination, m *matcher, at stri
 	if d.PrefixRewrite == "" {
 		return
 	}
-	p.rewrite = d.PrefixRewrite
+	plain, err := url.PathUnescape(d.PrefixRewrite)
+	if err != nil {
+		b.p.add(kindRouter, name, at+".PrefixRewrite", "it has a broken escape (a % without two hex digits); nothing is rewritten")
+		return
+	}
+	p.rewrite = (&url.URL{Path: plain, RawPath: d.PrefixRewrite}).EscapedPath()
 	switch m.kind {
 	case exactPath, regexPath:
 		p.whole = true
