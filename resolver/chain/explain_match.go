@@ -52,7 +52,7 @@ func (q *queryMatcher) describe() string { return "query " + q.name + q.value.de
 func (v *valueMatcher) describe() string {
 	s := ""
 	switch v.kind {
-	case present:
+	case anyValue:
 		return " present"
 	case exactValue:
 		s = " = " + v.text

@@ -107,7 +107,7 @@ const (
 )
 
 // guard puts the branches of a splitter under guard.
-func (b *compiler) guard(s *splitter) {
+func (b *evalCompiler) guard(s *splitter) {
 	o := b.e.policy.Guard
 	if b.opt.Guard == nil {
 		if o.On() {

@@ -8,7 +8,7 @@ import (
 )
 
 // edits compiles header modifiers and appends them to the list.
-func (b *compiler) edits(to Edits, m *HeaderModifiers, kind, name, field string) Edits {
+func (b *evalCompiler) edits(to Edits, m *HeaderModifiers, kind, name, field string) Edits {
 	if m == nil {
 		return to
 	}
@@ -44,7 +44,7 @@ func (b *compiler) edits(to Edits, m *HeaderModifiers, kind, name, field string)
 }
 
 // editable reports whether a header may be edited.
-func (b *compiler) editable(h, kind, name, field string, remove bool) (string, bool) {
+func (b *evalCompiler) editable(h, kind, name, field string, remove bool) (string, bool) {
 	low := strings.ToLower(h)
 	switch {
 	case !token(low):
