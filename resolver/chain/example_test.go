@@ -40,7 +40,7 @@ func Example() {
 	fmt.Println("timeout:", e.Timeout(d.Plan))
 	// Output:
 	// problem: service-router/web: Routes[0].Destination.IdleTimeout: the time without a byte is not bounded; use RequestTimeout
-	// problem: service-router/web: Routes[0].Destination.RequestHeaders.Set[x-set]: the value has a placeholder of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign
+	// problem: service-router/web: Routes[0].Destination.RequestHeaders.Set[x-set]: the value has a variable of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign
 	// target: v2.web.default.default.aws
 	// failover: v1.web.default.default.aws
 	// timeout: 2s

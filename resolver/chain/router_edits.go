@@ -34,7 +34,7 @@ func (b *evalCompiler) edits(to Edits, m *HeaderModifiers, kind, name, field str
 			}
 			v, ok := literal(part.values[h])
 			if !ok {
-				b.p.add(kind, name, at, "the value has a placeholder of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign")
+				b.p.add(kind, name, at, "the value has a variable of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign")
 				continue
 			}
 			to = append(to, Edit{part.op, low, textproto.CanonicalMIMEHeaderKey(h), v})
@@ -70,7 +70,7 @@ func token(s string) bool {
 	return s != "" && s != ":"
 }
 
-// literal is a value of Envoy's format without placeholders.
+// literal is a value of Envoy's format without variables.
 func literal(s string) (string, bool) {
 	plain := strings.ReplaceAll(s, "%%", "\x00")
 	if strings.ContainsRune(plain, '%') {

@@ -7,7 +7,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 )
+
+// compiledConnect is the ConnectTimeout of chains whose entries do not say.
+const compiledConnect = 5 * time.Second
 
 // plan compiles the way over a route, if there is one, to a resolver. lb has the
 // hash policies; the policy itself is the resolver's.
@@ -24,7 +28,9 @@ func (b *evalCompiler) plan(n *Node, via *Route, lb *LoadBalancer, index int, m 
 		return nil, fmt.Errorf("resolver/chain: resolver %q: Target %q is not in Targets", clip(n.Name), clip(r.Target))
 	}
 	p := &Plan{Target: t, Route: index, Branch: -1, LoadBalancer: n.LoadBalancer}
-	p.ConnectTimeout = cmp.Or(r.ConnectTimeout, t.ConnectTimeout)
+	if p.ConnectTimeout = cmp.Or(r.ConnectTimeout, t.ConnectTimeout); r.Default && p.ConnectTimeout == compiledConnect {
+		p.ConnectTimeout = 0 // Consul fills it in where no entry says anything
+	}
 	p.hash = b.hashPolicies(lb, t.Service)
 	if r.Failover != nil {
 		for i, id := range r.Failover.Targets {
