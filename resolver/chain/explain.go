@@ -87,6 +87,27 @@ func (e *Evaluator) Timeout(p *Plan) time.Duration {
 	return d
 }
 
+// ConnectTimeout is the time to make a connection by a plan: the chain's, or the
+// profile's.
+func (e *Evaluator) ConnectTimeout(p *Plan) time.Duration {
+	if p.ConnectTimeout > 0 {
+		return p.ConnectTimeout
+	}
+	return e.profile.ConnectTimeout
+}
+
+// Attempts is how often a call by a plan is made at most: by the chain, or by the
+// profile.
+func (e *Evaluator) Attempts(p *Plan) int {
+	switch {
+	case p.Retry == nil:
+		return e.profile.Attempts
+	case p.Retry.On == 0:
+		return 1
+	}
+	return p.Retry.Attempts
+}
+
 func (e *Evaluator) timeout(p *Plan) (time.Duration, string) {
 	switch {
 	case p.RequestTimeout < 0:

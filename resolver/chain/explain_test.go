@@ -30,7 +30,6 @@ service web: GET /admin/x?env=qa
   response header: remove server
   timeout 4s, by the chain
   idle timeout 30s
-  connect timeout 5s
   up to 4 attempts, repeated on 5xx,reset,connect-failure,retriable-status-codes 502,503
 `},
 		{"a draw that is known", web, consul, Recorded{Path: "/x", Draw: &draw}, `

@@ -37,6 +37,10 @@ func TestHTTPRequest(t *testing.T) {
 			if q.Method != "GET" || q.Path != tc.path || q.Query != tc.query || q.Authority != tc.authority {
 				t.Errorf("got %+v", q)
 			}
+			r.Header["x-raw"] = []string{"3"}
+			if v := q.Header.Values("x-raw", "X-Raw"); !reflect.DeepEqual(v, []string{"3"}) {
+				t.Errorf("header as set %q", v)
+			}
 			if v := q.Header.Values("x-a", "X-A"); !reflect.DeepEqual(v, []string{"1", "2"}) {
 				t.Errorf("header %q", v)
 			}

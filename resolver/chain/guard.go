@@ -39,10 +39,11 @@ func (k GuardKind) String() string {
 	return "restored"
 }
 
-// GuardEvent is a change of a branch. Splitter is the name of the splitter's node,
-// Target the ID of the branch's target.
+// GuardEvent is a change of a branch.
 type GuardEvent struct {
-	Kind     GuardKind
+	// Kind is what happened.
+	Kind GuardKind
+	// Splitter is the name of the splitter's node, Target the ID of the branch's target.
 	Splitter string
 	Target   string
 	// Reason says what was breached, with the numbers; of TakenOut only.
@@ -107,7 +108,7 @@ const (
 )
 
 // guard puts the branches of a splitter under guard.
-func (b *compiler) guard(s *splitter) {
+func (b *evalCompiler) guard(s *splitter) {
 	o := b.e.policy.Guard
 	if b.opt.Guard == nil {
 		if o.On() {

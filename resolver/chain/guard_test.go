@@ -14,7 +14,6 @@ type canary struct {
 	t      *testing.T
 	e      *Evaluator
 	g      *Guard
-	mu     sync.Mutex
 	events []GuardEvent
 	draw   float64
 }

@@ -130,7 +130,7 @@ func mix(x uint64) uint64 {
 }
 
 // cookie is the header to find a cookie in.
-func (b *compiler) cookie(name string) *headerName {
+func (b *evalCompiler) cookie(name string) *headerName {
 	if !oneOf(b.e.cookies, name) {
 		b.e.cookies = append(b.e.cookies, name)
 	}
@@ -139,7 +139,7 @@ func (b *compiler) cookie(name string) *headerName {
 
 // hashPolicies compiles the policies of a load balancer; they count for the two
 // policies that hash.
-func (b *compiler) hashPolicies(lb *LoadBalancer, name string) (list []hashPolicy) {
+func (b *evalCompiler) hashPolicies(lb *LoadBalancer, name string) (list []hashPolicy) {
 	if lb == nil {
 		return nil
 	}

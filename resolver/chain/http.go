@@ -8,7 +8,12 @@ import (
 // httpHeaders reads the headers of an HTTP request.
 type httpHeaders http.Header
 
-func (h httpHeaders) Values(_, canonical string) []string { return h[canonical] }
+func (h httpHeaders) Values(lower, canonical string) []string {
+	if v, ok := h[canonical]; ok {
+		return v
+	}
+	return h[lower] // put there by hand; it is sent as well
+}
 
 // HTTPRequest is what a chain reads of r. It makes no copy of the headers.
 func HTTPRequest(r *http.Request) Request {

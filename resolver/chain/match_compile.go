@@ -10,8 +10,8 @@ import (
 // maxPattern bounds a regular expression's text.
 const maxPattern = 4096
 
-// compiler makes an Evaluator of a Chain.
-type compiler struct {
+// evalCompiler makes an Evaluator of a Chain.
+type evalCompiler struct {
 	c      *Chain
 	opt    Options
 	p      problems
@@ -22,7 +22,7 @@ type compiler struct {
 }
 
 // name is the header of that name, the same for all that read it.
-func (b *compiler) name(s string) *headerName {
+func (b *evalCompiler) name(s string) *headerName {
 	low := strings.ToLower(s)
 	if n := b.names[low]; n != nil {
 		return n
@@ -48,10 +48,10 @@ func (b *compiler) name(s string) *headerName {
 // Envoy's safe_regex.
 func pattern(at, s string, fold bool) (*regexp.Regexp, error) {
 	if len(s) > maxPattern {
-		return nil, fmt.Errorf("chain: %s has %d bytes, over %d", at, len(s), maxPattern)
+		return nil, fmt.Errorf("resolver/chain: %s has %d bytes, over %d", at, len(s), maxPattern)
 	}
 	if _, err := regexp.Compile(s); err != nil { // by itself: ")(" is none
-		return nil, fmt.Errorf("chain: %s is no RE2 expression: %w", at, err)
+		return nil, fmt.Errorf("resolver/chain: %s is no RE2 expression: %w", at, err)
 	}
 	flags := ""
 	if fold {
@@ -59,13 +59,13 @@ func pattern(at, s string, fold bool) (*regexp.Regexp, error) {
 	}
 	re, err := regexp.Compile(flags + `\A(?:` + s + `)\z`)
 	if err != nil {
-		return nil, fmt.Errorf("chain: %s is no RE2 expression: %w", at, err)
+		return nil, fmt.Errorf("resolver/chain: %s is no RE2 expression: %w", at, err)
 	}
 	return re, nil
 }
 
 // matcher compiles a route's match. at is the field's path, router the entry.
-func (b *compiler) matcher(def *ServiceRoute, router, at string) (*matcher, error) {
+func (b *evalCompiler) matcher(def *ServiceRoute, router, at string) (*matcher, error) {
 	m := &matcher{}
 	if def == nil || def.Match == nil || def.Match.HTTP == nil {
 		return m, nil
@@ -80,7 +80,7 @@ func (b *compiler) matcher(def *ServiceRoute, router, at string) (*matcher, erro
 		}
 	}
 	if set > 1 {
-		return nil, fmt.Errorf("chain: %s/%s: %s sets %d of PathExact, PathPrefix and PathRegex; set one", kindRouter, clip(router), at, set)
+		return nil, fmt.Errorf("resolver/chain: %s/%s: %s sets %d of PathExact, PathPrefix and PathRegex; set one", kindRouter, clip(router), at, set)
 	}
 	switch {
 	case h.PathExact != "":
@@ -113,17 +113,17 @@ func setOnce(at string, set ...bool) (none bool, err error) {
 		}
 	}
 	if n > 1 {
-		return false, fmt.Errorf("chain: %s says %d ways to match; say one", at, n)
+		return false, fmt.Errorf("resolver/chain: %s says %d ways to match; say one", at, n)
 	}
 	return n == 0, nil
 }
 
-func (b *compiler) headers(m *matcher, list []HeaderMatch, router, at string) error {
+func (b *evalCompiler) headers(m *matcher, list []HeaderMatch, router, at string) error {
 	for i, h := range list {
 		field := fmt.Sprintf("%s.Header[%d]", at, i)
 		full := kindRouter + "/" + clip(router) + ": " + field
 		if h.Name == "" {
-			return fmt.Errorf("chain: %s.Name is empty", full)
+			return fmt.Errorf("resolver/chain: %s.Name is empty", full)
 		}
 		none, err := setOnce(full, h.Present, h.Exact != "", h.Prefix != "", h.Suffix != "", h.Contains != "", h.Regex != "")
 		if err != nil {
@@ -161,12 +161,12 @@ func (b *compiler) headers(m *matcher, list []HeaderMatch, router, at string) er
 	return nil
 }
 
-func (b *compiler) query(m *matcher, list []QueryMatch, router, at string) error {
+func (b *evalCompiler) query(m *matcher, list []QueryMatch, router, at string) error {
 	for i, q := range list {
 		field := fmt.Sprintf("%s.QueryParam[%d]", at, i)
 		full := kindRouter + "/" + clip(router) + ": " + field
 		if q.Name == "" {
-			return fmt.Errorf("chain: %s.Name is empty", full)
+			return fmt.Errorf("resolver/chain: %s.Name is empty", full)
 		}
 		none, err := setOnce(full, q.Present, q.Exact != "", q.Regex != "")
 		if err != nil {

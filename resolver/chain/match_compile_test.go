@@ -119,8 +119,8 @@ func TestProblems(t *testing.T) {
 	}{
 		{"idle timeout", dest(RouteDestination{IdleTimeout: 1}), Options{}, "service-router/web: Routes[0].Destination.IdleTimeout: "},
 		{"idle timeout that is honoured", dest(RouteDestination{IdleTimeout: 1}), Options{IdleTimeout: true}, ""},
-		{"placeholder", edit("x", "a%START_TIME%"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[x]: the value has a placeholder"},
-		{"lone percent", edit("x", "50%"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[x]: the value has a placeholder"},
+		{"variable", edit("x", "a%START_TIME%"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[x]: the value has a variable"},
+		{"lone percent", edit("x", "50%"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[x]: the value has a variable"},
 		{"escaped percent", edit("x", "50%%"), Options{}, ""},
 		{"control bytes", edit("x", "a\r\nb: c"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[x]: the value has control bytes"},
 		{"pseudo-header", edit(":path", "/"), Options{}, "service-router/web: Routes[0].Destination.RequestHeaders.Set[:path]: pseudo"},

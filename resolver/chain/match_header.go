@@ -9,7 +9,7 @@ import (
 type valueKind uint8
 
 const (
-	present valueKind = iota
+	anyValue valueKind = iota
 	exactValue
 	prefixValue
 	suffixValue
@@ -28,7 +28,7 @@ type valueMatcher struct {
 func (m *valueMatcher) match(v string) bool {
 	n := len(m.text)
 	switch m.kind {
-	case present:
+	case anyValue:
 		return true
 	case exactValue:
 		return v == m.text || m.fold && foldEqual(v, m.text)

@@ -9,22 +9,21 @@ type Problem struct {
 	// and "web". Of a service that is reached through a router or a splitter the
 	// entry may be that service's own.
 	Kind, Name string
+	// Source is the file of the entry; empty: it is not known, or there is none.
+	Source string
 	// Field is the path of the field in the entry, "Routes[2].Destination.IdleTimeout",
 	// or in the answer of Consul, "Chain.Nodes[…]", or a weft- key.
 	Field string
 	// Why says what is not done, and what to write instead if there is something.
 	Why string
-	// Source is the file of the entry. Empty: it is from none.
-	Source string
 }
 
-// String is "kind/name: field: why", after the source if there is one.
+// String is "kind/name: field: why", after the source if that is known.
 func (p Problem) String() string {
-	text := p.Kind + "/" + p.Name + ": " + p.Field + ": " + p.Why
 	if p.Source != "" {
-		text = p.Source + ": " + text
+		p.Kind = p.Source + ": " + p.Kind
 	}
-	return text
+	return p.Kind + "/" + p.Name + ": " + p.Field + ": " + p.Why
 }
 
 // The kinds of config entries that problems name.

@@ -24,7 +24,7 @@ func TestRealChains(t *testing.T) {
 		connect     time.Duration
 		timeout     time.Duration
 	}{
-		{"admin", web, admin, 0, "admin.default.default.aws", "[]", 5 * time.Second, 4 * time.Second},
+		{"admin", web, admin, 0, "admin.default.default.aws", "[]", 0, 4 * time.Second},
 		{"a second x-user begins with a", web, noAdmin, 0, "v1.web.default.default.aws", "[v1.web.default.default.gcp v1.web.default.default.azure]", 3 * time.Second, 12 * time.Second},
 		{"exact in any case", web, Recorded{Path: "/V2"}, 0, "v2.web.default.default.aws", "[v1.web.default.default.aws]", 3 * time.Second, 2 * time.Second},
 		{"regex", web, Recorded{Path: "/r/7"}, 0.95, "v2.web.default.default.aws", "[v1.web.default.default.aws]", 3 * time.Second, 12 * time.Second},
@@ -32,7 +32,7 @@ func TestRealChains(t *testing.T) {
 		{"failover to peer and service", api, Recorded{}, 0, "api.default.default.aws", "[api.default.default.gcp api.default.default.external.partner api-backup.default.default.aws]", 5 * time.Second, 0},
 		{"redirect", legacy, Recorded{}, 0, "api.default.default.azure", "[api.default.default.gcp api.default.default.external.partner api-backup.default.default.azure]", 5 * time.Second, 0},
 		{"tcp", tcp, Recorded{}, 0, "v1.web.default.default.aws", "[v1.web.default.default.gcp v1.web.default.default.azure]", 7 * time.Second, 12 * time.Second},
-		{"no entries", def, Recorded{}, 0, "nothing.default.default.aws", "[]", 5 * time.Second, 0},
+		{"no entries", def, Recorded{}, 0, "nothing.default.default.aws", "[]", 0, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +128,35 @@ func TestTimeouts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestProfileFillsIn(t *testing.T) {
+	t.Parallel()
+	c := routes(&HTTPMatch{PathPrefix: "/said"}, &HTTPMatch{PathPrefix: "/num"})
+	c.Nodes["resolver:r00"].Resolver.ConnectTimeout = time.Second
+	c.Nodes[c.StartNode].Routes[0].Definition.Destination.RetryOn = []string{"reset"}
+	c.Nodes[c.StartNode].Routes[1].Definition.Destination.NumRetries = 5
+	c.Nodes["resolver:rest"].Resolver.Default = true
+	for _, tc := range []struct {
+		path, profile string
+		connect       time.Duration
+		attempts      int
+	}{
+		{"/said", NameConsul, time.Second, 2},
+		{"/said", NameSafe, time.Second, 2},
+		{"/num", NameSafe, 5 * time.Second, 1},
+		{"/", NameConsul, 5 * time.Second, 1},
+		{"/", NameSafe, 3 * time.Second, 3},
+	} {
+		e, _, err := New(c, Options{Policy: Policy{Profile: tc.profile}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := e.Route(&Request{Path: tc.path}).Plan
+		if e.ConnectTimeout(p) != tc.connect || e.Attempts(p) != tc.attempts {
+			t.Errorf("%s, %s: connect %v, %d attempts", tc.path, tc.profile, e.ConnectTimeout(p), e.Attempts(p))
+		}
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 
 // Bounds of a subset's filter: of its text, and of the parser's steps.
 const (
-	maxFilter      = 4096
-	maxFilterSteps = 200_000
+	maxSubsetFilter = 8192
+	maxSubsetSteps  = 200_000
 )
 
 // Filter is a compiled subset filter of a target: which endpoints belong to it. It
@@ -48,10 +48,13 @@ func NewFilter(t *Target, may Residency) (*Filter, []Problem) {
 		bad.add(kindResolver, t.Service, field, clip(why)+"; the filter is left to Consul, and matches nothing where Consul is not asked with it")
 		return f, bad.list
 	}
-	if len(f.expr) > maxFilter {
-		return fail(fmt.Sprintf("%d bytes, over %d", len(f.expr), maxFilter))
+	if len(f.expr) > maxSubsetFilter {
+		return fail(fmt.Sprintf("%d bytes, over %d", len(f.expr), maxSubsetFilter))
 	}
-	ast, err := grammar.Parse("", []byte(f.expr), grammar.MaxExpressions(maxFilterSteps))
+	if err := brackets(f.expr); err != nil {
+		return fail("it is no bexpr expression: " + err.Error())
+	}
+	ast, err := grammar.Parse("", []byte(f.expr), grammar.MaxExpressions(maxSubsetSteps))
 	if err != nil {
 		return fail("it is no bexpr expression: " + err.Error())
 	}
@@ -192,6 +195,36 @@ func (c *filterCompiler) comparison(e *grammar.MatchExpression) (predicate, erro
 		}
 		return p(ep) != negate
 	}, nil
+}
+
+// maxFilterDepth bounds how deep brackets are nested.
+const maxFilterDepth = 16
+
+// brackets finds what the parser takes exponential time to find.
+func brackets(s string) error {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"', '`':
+			end := strings.IndexByte(s[i+1:], s[i])
+			if end < 0 {
+				return errors.New("a quote is not closed")
+			}
+			i += 1 + end
+		case '(':
+			if depth++; depth > maxFilterDepth {
+				return fmt.Errorf("brackets are nested more than %d deep", maxFilterDepth)
+			}
+		case ')':
+			if depth--; depth < 0 {
+				return errors.New("a bracket is closed that was not opened")
+			}
+		}
+	}
+	if depth > 0 {
+		return errors.New("a bracket is not closed")
+	}
+	return nil
 }
 
 func compilePattern(raw string) (*regexp.Regexp, error) {

@@ -105,8 +105,10 @@ func TestFilterLeftToConsul(t *testing.T) {
 		{`"/Service/ID" == "a"`, "no JSON pointers"},
 		{`Service.ID ==`, "no bexpr expression"},
 		{`((((`, "no bexpr expression"},
-		{strings.Repeat("(", 3000) + `Service.ID == "a"` + strings.Repeat(")", 3000), "over 4096"},
-		{strings.Repeat("(", 60) + `Service.ID == "a"` + strings.Repeat(")", 60), "bexpr expression"},
+		{strings.Repeat("(", 6000) + `Service.ID == "a"` + strings.Repeat(")", 6000), "over 8192"},
+		{strings.Repeat("(", 17) + `Service.ID == "a"` + strings.Repeat(")", 17), "nested more than 16 deep"},
+		{`Service.ID == "a")`, "a bracket is closed that was not opened"},
+		{`Service.ID == "a`, "a quote is not closed"},
 	} {
 		t.Run(clip(tc.filter), func(t *testing.T) {
 			t.Parallel()

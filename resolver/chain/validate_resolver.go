@@ -50,10 +50,13 @@ func checkFilter(e Entry, field, filter string) error {
 	if filter == "" {
 		return nil
 	}
-	if len(filter) > maxFilter {
-		return entryWrong(e, field, "has %d bytes, over %d", len(filter), maxFilter)
+	if len(filter) > maxSubsetFilter {
+		return entryWrong(e, field, "has %d bytes, over %d", len(filter), maxSubsetFilter)
 	}
-	if _, err := grammar.Parse("", []byte(filter), grammar.MaxExpressions(maxFilterSteps)); err != nil {
+	if err := brackets(filter); err != nil {
+		return entryWrong(e, field, `is not a filter like Service.Meta.version == "2": %s`, err.Error())
+	}
+	if _, err := grammar.Parse("", []byte(filter), grammar.MaxExpressions(maxSubsetSteps)); err != nil {
 		return entryWrong(e, field, `is not a filter like Service.Meta.version == "2": %s`, clip(err.Error()))
 	}
 	return nil
