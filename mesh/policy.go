@@ -60,7 +60,11 @@ type ServicePolicy struct {
 
 // check refuses what makes no sense, by its field.
 func (p ServicePolicy) check() error {
-	if _, err := p.loop(); err != nil {
+	loop, err := p.loop()
+	if err != nil {
+		return err
+	}
+	if _, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Loop: loop, Idempotent: p.Idempotent}); err != nil {
 		return err
 	}
 	if _, err := resilience.NewOutlier(p.Outlier); err != nil {
@@ -69,7 +73,7 @@ func (p ServicePolicy) check() error {
 	if _, err := resilience.NewBreakerSet(p.Breaker, 0); err != nil {
 		return err
 	}
-	_, err := p.callLayers()
+	_, err = p.callLayers()
 	return err
 }
 
