@@ -2,11 +2,7 @@ package resilience
 
 import (
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"math"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -96,43 +92,6 @@ func TestEveryNumberIsChecked(t *testing.T) {
 				}
 			}
 		}
-	}
-}
-
-// The table above has all configurations of the package.
-func TestEveryConfigIsInTheTable(t *testing.T) {
-	t.Parallel()
-	known := map[string]bool{}
-	for c := range configs() {
-		known[reflect.TypeOf(c).Elem().Name()] = true
-	}
-	for _, name := range without {
-		known[name] = true
-	}
-	files, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for _, file := range files {
-		if !strings.HasSuffix(file.Name(), ".go") || strings.HasSuffix(file.Name(), "_test.go") {
-			continue
-		}
-		tree, err := parser.ParseFile(token.NewFileSet(), file.Name(), nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(tree, func(n ast.Node) bool {
-			if s, ok := n.(*ast.TypeSpec); ok && s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Config") {
-				if found++; !known[s.Name.Name] {
-					t.Errorf("%s: %s is not in the table of configurations", file.Name(), s.Name.Name)
-				}
-			}
-			return true
-		})
-	}
-	if found < 10 {
-		t.Errorf("only %d configurations were found", found)
 	}
 }
 
