@@ -72,7 +72,11 @@ func (p ServicePolicy) check() error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.loop(budget); err != nil {
+	loop, err := p.loop(budget)
+	if err != nil {
+		return err
+	}
+	if _, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Loop: loop, Idempotent: p.Idempotent}); err != nil {
 		return err
 	}
 	if _, err := resilience.NewOutlier(p.Outlier); err != nil {
