@@ -1,8 +1,8 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,22 +20,26 @@ type Guard struct {
 	every   atomic.Int64
 
 	mu   sync.Mutex
-	arms map[string]map[string]*arm // by splitter and target
+	arms map[armPlace]map[string]*arm // by target
 }
+
+// armPlace is a splitter in the chain of a service.
+type armPlace struct{ service, splitter string }
 
 // NewGuard makes a Guard. It starts nothing and needs no closing.
 func NewGuard(cfg GuardConfig) *Guard {
-	g := &Guard{onEvent: cfg.OnEvent, start: time.Now(), arms: map[string]map[string]*arm{}}
+	g := &Guard{onEvent: cfg.OnEvent, start: time.Now(), arms: map[armPlace]map[string]*arm{}}
 	g.every.Store(int64(10 * time.Millisecond))
 	return g
 }
 
 // arm is a branch under guard.
 type arm struct {
-	g                *Guard
-	splitter, target string
-	share            atomic.Uint32 // of shareScale
-	seen             window
+	g      *Guard
+	place  armPlace
+	target string
+	share  atomic.Uint32 // of shareScale
+	seen   window
 
 	// What follows is changed with g.mu held.
 	objective Objective
@@ -54,17 +58,19 @@ const (
 	armReturning
 )
 
-// Status is how the branches under guard stand, sorted by splitter and target.
+// Status is how the branches under guard stand, sorted by service, splitter and target.
 func (g *Guard) Status() []GuardStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []GuardStatus
-	for _, name := range slices.Sorted(maps.Keys(g.arms)) {
-		for _, id := range slices.Sorted(maps.Keys(g.arms[name])) {
-			a := g.arms[name][id]
-			list = append(list, GuardStatus{name, id, float64(a.share.Load()) / shareScale, a.baseline == nil})
+	for at, arms := range g.arms {
+		for id, a := range arms {
+			list = append(list, GuardStatus{at.service, at.splitter, id, float64(a.share.Load()) / shareScale, a.baseline == nil})
 		}
 	}
+	slices.SortFunc(list, func(a, b GuardStatus) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Splitter, b.Splitter), cmp.Compare(a.Target, b.Target))
+	})
 	return list
 }
 

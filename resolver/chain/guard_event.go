@@ -36,7 +36,9 @@ func (k GuardKind) String() string {
 type GuardEvent struct {
 	// Kind is what happened.
 	Kind GuardKind
-	// Splitter is the name of the splitter's node, Target the ID of the branch's target.
+	// Service is the called service, Splitter the name of the splitter's node in its
+	// chain, Target the ID of the branch's target.
+	Service  string
 	Splitter string
 	Target   string
 	// Reason says what was breached, with the numbers; of TakenOut only.
@@ -47,8 +49,8 @@ type GuardEvent struct {
 
 // GuardStatus is how a branch stands.
 type GuardStatus struct {
-	// Splitter and Target are those of GuardEvent.
-	Splitter, Target string
+	// Service, Splitter and Target are those of GuardEvent.
+	Service, Splitter, Target string
 	// Share is how much of its weight the branch gets, from 0 to 1.
 	Share float64
 	// Baseline means that it is what the others of the splitter are compared with.

@@ -1,6 +1,10 @@
 package chain
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // guard puts the branches of a splitter under guard.
 func (b *evalCompiler) guard(s *splitter) {
@@ -18,7 +22,7 @@ func (b *evalCompiler) guard(s *splitter) {
 			b.p.add(kindDefaults, b.c.ServiceName, "Meta["+KeyGuardBaseline+"]", "no split leads to subset "+clip(o.Baseline)+"; the first one is the baseline")
 		}
 	}
-	arms := b.opt.Guard.watch(s, o, base)
+	arms := b.opt.Guard.watch(b.c.ServiceName, s, o, base)
 	for i, a := range arms {
 		s.branches[i].arm, s.branches[i].plan.arm = a, a
 	}
@@ -26,17 +30,21 @@ func (b *evalCompiler) guard(s *splitter) {
 
 // watch gives the arms of a splitter's branches; all nil if nothing is to be
 // watched. Arms whose branch is gone are forgotten.
-func (g *Guard) watch(s *splitter, o Objective, base int) []*arm {
+func (g *Guard) watch(service string, s *splitter, o Objective, base int) []*arm {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	arms := make([]*arm, len(s.branches))
+	at := armPlace{service, s.name}
 	if !o.On() {
-		delete(g.arms, s.name)
+		for _, a := range g.arms[at] {
+			a.share.Store(shareScale)
+		}
+		delete(g.arms, at)
 		return arms
 	}
 	o = o.withDefaults()
 	g.every.Store(int64(min(max(o.Window/1000, time.Millisecond), 10*time.Millisecond, time.Duration(g.every.Load()))))
-	had, now := g.arms[s.name], map[string]*arm{}
+	had, now := g.arms[at], map[string]*arm{}
 	for i := range s.branches {
 		id := s.branches[i].plan.Target.ID
 		a := now[id]
@@ -44,7 +52,7 @@ func (g *Guard) watch(s *splitter, o Objective, base int) []*arm {
 			a = had[id]
 		}
 		if a == nil || a.objective.Window != o.Window {
-			fresh := &arm{g: g, splitter: s.name, target: id}
+			fresh := &arm{g: g, place: at, target: id}
 			fresh.seen.slot = max(o.Window/slots, 1)
 			fresh.share.Store(shareScale)
 			if a != nil {
@@ -62,6 +70,15 @@ func (g *Guard) watch(s *splitter, o Objective, base int) []*arm {
 			a.share.Store(shareScale)
 		}
 	}
-	g.arms[s.name] = now
+	g.arms[at] = now
 	return arms
+}
+
+// keep forgets the splitters that a service's chain does not have any more.
+func (g *Guard) keep(service string, splits []*splitter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.arms, func(at armPlace, _ map[string]*arm) bool {
+		return at.service == service && !slices.ContainsFunc(splits, func(s *splitter) bool { return s.name == at.splitter })
+	})
 }
