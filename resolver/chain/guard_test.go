@@ -2,6 +2,7 @@ package chain
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +75,7 @@ func TestGuardTakesOutAndLetsBack(t *testing.T) {
 		if _, v2 := c.run(15*time.Second, failing); v2 > 200 {
 			t.Errorf("%d calls to a canary of which half fail", v2)
 		}
-		if len(c.events) != 1 || c.events[0].Kind != TakenOut || c.events[0].Target != "v2.web" || c.events[0].Splitter != "web" ||
+		if len(c.events) != 1 || c.events[0].Kind != TakenOut || c.events[0].Target != "v2.web" || c.events[0].Splitter != "web" || c.events[0].Service != "web" ||
 			!strings.Contains(c.events[0].Reason, "of the baseline") {
 			t.Fatalf("events %+v", c.events)
 		}
@@ -177,7 +178,7 @@ func TestGuardJudges(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newCanary(t, tc.o)
-				c.run(20*time.Second, tc.end)
+				c.run(12*time.Second, tc.end)
 				if out := len(c.events) > 0; out != tc.out {
 					t.Errorf("events %+v", c.events)
 				}
@@ -213,6 +214,51 @@ func TestGuardOutlivesEvaluators(t *testing.T) {
 		c.e = c.over(split(50, 50), Objective{})
 		if n, v2 := c.run(time.Second, well); v2 < n/3 || len(c.g.Status()) != 0 {
 			t.Errorf("%d of %d calls without an objective", v2, n)
+		}
+	})
+}
+
+// The chains of two services share a splitter, and a chain is refused: the guard of
+// the first service stays as it is.
+func TestGuardKeepsServicesApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := Objective{MaxErrors: 0.05}
+		c := newCanary(t, o)
+		c.run(10*time.Second, failing)
+		before := c.g.Status()
+		other := split(90, 10)
+		other.ServiceName = "other"
+		c.over(other, Objective{})
+		broken := split(50, 50)
+		broken.Nodes["splitter:web"].Splits[1].NextNode = "nowhere"
+		if _, _, err := New(broken, Options{Guard: c.g}); err == nil {
+			t.Error("the broken chain is taken")
+		}
+		late := routes(&HTTPMatch{})
+		for k, n := range split(100).Nodes {
+			late.Nodes[k] = n
+		}
+		late.Targets["v1.web"] = split(100).Targets["v1.web"]
+		late.Nodes[late.StartNode].Routes[0].NextNode = "splitter:web"
+		late.Nodes[late.StartNode].Routes[1].NextNode = "nowhere"
+		if _, _, err := New(late, Options{Guard: c.g}); err == nil {
+			t.Error("the chain that breaks late is taken")
+		}
+		if after := c.g.Status(); !slices.Equal(before, after) {
+			t.Errorf("%+v became %+v", before, after)
+		}
+		if c.share() != 0 {
+			t.Errorf("share %v", c.share())
+		}
+		c.over(other, o)
+		list := c.g.Status()
+		if len(list) != 4 || list[0].Service != "other" || list[3] != (GuardStatus{"web", "web", "v2.web", 0, false}) {
+			t.Errorf("status %+v", list)
+		}
+		c.over(routes(), o)
+		if list := c.g.Status(); len(list) != 2 || list[0].Service != "other" {
+			t.Errorf("status %+v after the splitter of web is gone", list)
 		}
 	})
 }

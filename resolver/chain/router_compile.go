@@ -41,6 +41,12 @@ func New(c *Chain, opt Options) (*Evaluator, []Problem, error) {
 	}
 	b.targets()
 	b.checkActive()
+	for _, s := range b.splits { // last: a chain that is refused changes nothing
+		b.guard(s)
+	}
+	if opt.Guard != nil {
+		opt.Guard.keep(c.ServiceName, b.splits)
+	}
 	e.names = make([]headerName, len(b.names))
 	for _, n := range b.names {
 		e.names[n.index] = *n
@@ -144,7 +150,6 @@ func (b *evalCompiler) splitter(n *Node, via *Route, index int, m *matcher) (*sp
 		return nil, fmt.Errorf("resolver/chain: splitter %q: all weights are 0; they must sum to 100", clip(n.Name))
 	}
 	b.splits = append(b.splits, s)
-	b.guard(s)
 	return s, nil
 }
 
