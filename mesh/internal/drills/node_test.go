@@ -80,6 +80,7 @@ func (n *node) member(service string, addr *net.TCPAddr) (*mesh.Mesh, *drill.Lis
 		DrainTimeout: s.cfg.drain,
 		Propagation:  s.cfg.propagation,
 		DialContext:  s.net.Dialer(n.name),
+		Logger:       s.cfg.serverLog,
 		Authorize: func(p security.PeerID) error {
 			if p.String() == s.intruderID() {
 				return errors.New("nobody knows this one")

@@ -48,6 +48,7 @@ type setup struct {
 	policy      mesh.ServicePolicy
 	balancing   balancer.Policy // nil: the default
 	inbound     func() mesh.InboundPolicy
+	serverLog   *slog.Logger
 	onlyOnce    bool          // half of the calls may not be done twice
 	http        bool          // the service web, on the same hosts
 	drain       time.Duration // of servers; 0: they are cut
