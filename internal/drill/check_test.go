@@ -62,7 +62,7 @@ func TestChecksFind(t *testing.T) {
 		{"I2", attempts, nil, ""},
 		{"I2 twice each", attempts, func(_ int, r *Request) { r.Sent = append(r.Sent, r.Sent[0]) }, "I2: "},
 		{"I2 a burst", attempts, at(500, func(r *Request) {
-			for range 40 {
+			for range 80 {
 				r.Sent = append(r.Sent, r.Sent[0])
 			}
 		}), "I2: "},
