@@ -92,7 +92,7 @@ func (d *destinations) make(service string) *destination {
 	}
 	if !policy.NoOutlier && to.balancer.Outlier == nil {
 		cfg := policy.Outlier
-		cfg.OnEvent = both(cfg.OnEvent, func(ev resilience.OutlierEvent) { d.outlierEvent(service, ev) })
+		cfg.OnEvent = both(guarded(d.log, "ServicePolicy.Outlier.OnEvent", cfg.OnEvent), func(ev resilience.OutlierEvent) { d.outlierEvent(service, ev) })
 		o, _ := resilience.NewOutlier(cfg)
 		to.balancer.Outlier = o
 		d.outliers = append(d.outliers, o)
@@ -100,7 +100,7 @@ func (d *destinations) make(service string) *destination {
 	if !policy.NoBreaker && to.balancer.Observe == nil {
 		cfg := policy.Breaker
 		store := d.base.Store
-		cfg.OnChange = both(cfg.OnChange, func(ch resilience.BreakerChange) {
+		cfg.OnChange = both(guarded(d.log, "ServicePolicy.Breaker.OnChange", cfg.OnChange), func(ch resilience.BreakerChange) {
 			store.CloseCloud(ch.Service, ch.Cloud, ch.Until)
 			d.breakerEvent(ch)
 		})

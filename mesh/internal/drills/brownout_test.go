@@ -89,13 +89,7 @@ func TestBrownout(t *testing.T) {
 			cfg := brownout()
 			cfg.work = 10 * time.Millisecond
 			if limited {
-				cfg.inbound = func() mesh.InboundPolicy {
-					limit, err := resilience.NewConcurrencyLimit(resilience.ConcurrencyConfig{})
-					if err != nil {
-						t.Error(err)
-					}
-					return mesh.InboundPolicy{Gates: []resilience.Gate{limit}}
-				}
+				cfg.inbound = mesh.InboundPolicy{Concurrency: &resilience.ConcurrencyConfig{}}
 			}
 			run(t, cfg, func(s *scene) {
 				from := s.ledger.Now() + warm

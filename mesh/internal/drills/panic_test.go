@@ -12,6 +12,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/mesh"
+	"github.com/weft-mesh/weft/resilience"
 )
 
 // syncBuffer takes what several goroutines log.
@@ -57,12 +60,57 @@ func TestPanics(t *testing.T) {
 		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); err != nil {
 			t.Errorf("after the panic: %v", err)
 		}
+		n.interceptorPanics.Store(true)
+		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); status.Code(err) != codes.Internal {
+			t.Errorf("panic of an interceptor: %v, want Internal", err)
+		}
+		n.interceptorPanics.Store(false)
 		if got := n.got.Load() - before; got != 3 {
 			t.Errorf("%d calls reached the handlers, want 3: one of each kind, and one after", got)
 		}
 		text := log.String()
-		if strings.Count(text, "panic.recovered") != 2 || strings.Count(text, "node_test.go") < 2 {
-			t.Errorf("want two events with stacks, got:\n%s", text)
+		if strings.Count(text, "panic.recovered") != 3 || strings.Count(text, "node_test.go") < 3 {
+			t.Errorf("want three events with stacks, got:\n%s", text)
+		}
+	})
+}
+
+// D35, what users give to be called: an Authorizer that panics lets nobody in, an
+// observer of outliers that panics hinders nobody; both leave an event.
+func TestCallbacksPanic(t *testing.T) {
+	t.Parallel()
+	var server, caller syncBuffer
+	policy := mesh.ServicePolicy{Retry: resilience.Retry{Attempts: 1}}
+	policy.Outlier.OnEvent = func(resilience.OutlierEvent) { panic("drill: an observer panics") }
+	cfg := setup{clouds: []string{"aws"}, policy: policy, balancing: roundRobin, serverLog: slog.New(slog.NewTextHandler(&server, nil)), callerLog: slog.New(slog.NewTextHandler(&caller, nil))}
+	run(t, cfg, func(s *scene) {
+		n, other := s.nodes[0], s.nodes[1]
+		n.failing(1)
+		s.load(20, 2*time.Second)
+		n.failing(0)
+		if text := caller.String(); strings.Count(text, "panic.recovered") != 1 || !strings.Contains(text, "endpoint.ejected") {
+			t.Errorf("want one event of the panic, and one of the ejection:\n%s", text)
+		}
+		n.authorizerPanics.Store(true)
+		other.authorizerPanics.Store(true)
+		s.net.Reset(n.name)
+		s.net.Reset(other.name)
+		time.Sleep(10 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); err == nil {
+			t.Error("an Authorizer that panics lets a caller in")
+		}
+		if text := server.String(); !strings.Contains(text, "panic.recovered") || !strings.Contains(text, "Config.Authorize") {
+			t.Errorf("want an event of the panic:\n%s", text)
+		}
+		n.authorizerPanics.Store(false)
+		other.authorizerPanics.Store(false)
+		time.Sleep(15 * time.Second) // both connect again
+		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); err != nil {
+			t.Errorf("afterwards: %v", err)
 		}
 	})
 }

@@ -45,8 +45,9 @@ type setup struct {
 	home        string        // the caller's cloud
 	policy      mesh.ServicePolicy
 	balancing   balancer.Policy // nil: the default
-	inbound     func() mesh.InboundPolicy
+	inbound     mesh.InboundPolicy
 	serverLog   *slog.Logger
+	callerLog   *slog.Logger  // in place of the scene's; nothing is checked of it then
 	onlyOnce    bool          // half of the calls may not be done twice
 	http        bool          // the service web, on the same hosts
 	drain       time.Duration // of servers; 0: they are cut
@@ -146,7 +147,11 @@ func (s *scene) open() {
 			s.addNode(cloud+"-"+strconv.Itoa(i+1), byte(c), byte(i))
 		}
 	}
-	s.caller = s.join("caller", "home", s.cfg.home, s.callerPolicy(), slog.New(&s.events))
+	if s.cfg.callerLog != nil {
+		s.caller = s.join("caller", "home", s.cfg.home, s.cfg.policy, s.cfg.callerLog)
+	} else {
+		s.caller = s.join("caller", "home", s.cfg.home, s.callerPolicy(), slog.New(&s.events))
+	}
 	s.client = s.dial(s.caller, payments, s.ledger)
 	if s.cfg.strangers {
 		s.addStrangers()

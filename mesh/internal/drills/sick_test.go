@@ -173,7 +173,7 @@ func TestFailsFast(t *testing.T) {
 				bad := s.nodes[2]
 				from := s.ledger.Now() + warm
 				s.at(warm, func() { bad.failing(1) })
-				s.load(100, warm+5*time.Second)
+				s.load(100, warm+4*time.Second)
 				late := s.safe(from+2*time.Second, s.ledger.Now())
 				got := 0
 				for _, r := range s.ledger.Requests(nil) {
