@@ -112,14 +112,14 @@ func (d *destinations) open(w *way) *way {
 func (d *destinations) eyes(name string, policy ServicePolicy, cfg *balancer.Config) (o *resilience.Outlier) {
 	if !policy.NoOutlier && cfg.Outlier == nil {
 		oc := policy.Outlier
-		oc.OnEvent = both(oc.OnEvent, func(ev resilience.OutlierEvent) { d.outlierEvent(name, ev) })
+		oc.OnEvent = both(guarded(d.log, "ServicePolicy.Outlier.OnEvent", oc.OnEvent), func(ev resilience.OutlierEvent) { d.outlierEvent(name, ev) })
 		o, _ = resilience.NewOutlier(oc)
 		cfg.Outlier = o
 	}
 	if !policy.NoBreaker && cfg.Observe == nil {
 		bc := policy.Breaker
 		store := d.base.Store
-		bc.OnChange = both(bc.OnChange, func(ch resilience.BreakerChange) {
+		bc.OnChange = both(guarded(d.log, "ServicePolicy.Breaker.OnChange", bc.OnChange), func(ch resilience.BreakerChange) {
 			store.CloseCloud(ch.Service, ch.Cloud, ch.Until)
 			d.breakerEvent(ch)
 		})

@@ -58,6 +58,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err != nil {
 		return nil, &Error{Op: "join", Service: cfg.Service, Err: err}
 	}
+	r.guardCallbacks()
 	m = &Mesh{cfg: r, log: r.Logger, store: &balancer.Store{}}
 	defer func() {
 		if err != nil {

@@ -56,7 +56,7 @@ func (m *Mesh) openCatalog(ctx context.Context) error {
 // that clouds fail apart.
 func (m *Mesh) openClouds(ctx context.Context) error {
 	var sources []resolver.Source
-	var home *consul.Catalog // announces this process
+	var home *consul.Catalog                  // announces this process
 	m.cfg.Clouds = slices.Clone(m.cfg.Clouds) // the names are filled in
 	for i, cfg := range m.cfg.Clouds {
 		if cfg.Logger == nil {
