@@ -15,11 +15,13 @@ import (
 
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
+	"github.com/weft-mesh/weft/security/authz"
 )
 
 // NewGRPCServer returns a server with the mesh's identity, callers' identities
-// verified, sane limits, and the gRPC health service. Options are applied after
-// the mesh's own. Run it with Serve.
+// verified and authorized, sane limits, and the gRPC health service. Options are
+// applied after the mesh's own; grpc.InTapHandle is not among them, a server has only
+// one. Run it with Serve.
 func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	age := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 	if m.cfg.MaxConnectionAge > 0 {
@@ -33,8 +35,12 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		gates := resilience.NewGRPCServerGates(resilience.GRPCServerConfig{Service: m.cfg.Service, Gates: m.from.gates, Logger: m.log})
 		unary, stream = slices.Insert(unary, 0, gates.Unary), slices.Insert(stream, 0, gates.Stream)
 	}
+	// Outermost, because nothing is spent on who may not call; the tap is before the body.
+	may := authz.NewGRPCServer(m.authorizer)
+	unary, stream = slices.Insert(unary, 0, may.Unary), slices.Insert(stream, 0, may.Stream)
 	all := append([]grpc.ServerOption{
-		grpc.Creds(security.ServerCredentials(m.identity, m.cfg.Authorize, m.rejected)),
+		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),
+		grpc.InTapHandle(may.Tap),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaderList),

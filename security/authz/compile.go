@@ -17,6 +17,9 @@ type Scope struct {
 	// TrustDomain is our own: callers of it are those that intentions name without
 	// a peer. Empty: nobody is.
 	TrustDomain string
+	// AnyDomain has the default policy cover callers of every trust domain, for a
+	// server that has chosen in the handshake whom it accepts. False: our own.
+	AnyDomain bool
 	// Peers are the trust domains of cluster peerings by the peering's name, as
 	// SourcePeer has it. nil: none, and intentions with a peer match nobody.
 	Peers map[string]string

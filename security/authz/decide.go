@@ -109,6 +109,8 @@ func (p *Policy) find(r *Request) (i int, fallback Action) {
 			return -1, Deny
 		}
 		fallback = p.fallback
+	} else if p.scope.AnyDomain {
+		fallback = p.fallback
 	}
 	if named {
 		name, ns := key.name, key.namespace
@@ -154,4 +156,13 @@ func (p *Policy) deny(rule, why string) Decision {
 
 func (p *Policy) unauthenticated(rule string, err error) Decision {
 	return Decision{Rule: rule, Version: p.version, Err: ErrUnauthenticated, reason: fmt.Sprint(err)}
+}
+
+// Rules names the rules in the order in which they are asked.
+func (p *Policy) Rules() []string {
+	names := make([]string, len(p.rules))
+	for i := range p.rules {
+		names[i] = p.rules[i].name
+	}
+	return names
 }

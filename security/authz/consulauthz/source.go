@@ -59,7 +59,8 @@ type Source struct {
 	now    answers
 	err    map[string]error
 	held   time.Time // since when an empty answer is held
-	cached bool      // what is in force is from disk
+	asked  chan struct{}
+	cached bool // what is in force is from disk
 }
 
 // answers are what Consul said last.
@@ -100,7 +101,7 @@ func New(cfg Config) (*Source, error) {
 	if conf == nil {
 		conf = api.DefaultConfig()
 	}
-	s := &Source{cfg: cfg, conf: *conf, log: cfg.Logger, err: map[string]error{}}
+	s := &Source{cfg: cfg, conf: *conf, log: cfg.Logger, err: map[string]error{}, asked: make(chan struct{})}
 	if _, err := api.NewClient(&s.conf); err != nil { // fills in what is left out
 		return nil, fmt.Errorf("consulauthz: Config.API: %w", err)
 	}
@@ -110,6 +111,10 @@ func New(cfg Config) (*Source, error) {
 	s.conf.HttpClient = &client
 	return s, nil
 }
+
+// Asked returns a channel that is closed when the agent has answered for the first
+// time, or failed to.
+func (s *Source) Asked() <-chan struct{} { return s.asked }
 
 // Status says how old the rules are.
 type Status struct {

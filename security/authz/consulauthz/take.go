@@ -226,6 +226,11 @@ func (s *Source) outcome(what string, err error) {
 		err = fmt.Errorf("consulauthz: service %q: %w", s.cfg.Service, err)
 	}
 	s.err[what] = err
+	select {
+	case <-s.asked:
+	default:
+		close(s.asked)
+	}
 	s.mu.Unlock()
 	switch {
 	case err != nil && (old == nil || old.Error() != err.Error()):
