@@ -89,7 +89,11 @@ func (c *conditions) compile(source string) (*condition, error) {
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("its result is of type %s, want bool", out)
 	}
-	program, err := c.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxConditionCost))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if !c.bounded(ast) {
+		options = append(options, cel.CostLimit(maxConditionCost))
+	}
+	program, err := c.env.Program(ast, options...)
 	if err != nil {
 		return nil, errors.New(clip(err.Error()))
 	}
