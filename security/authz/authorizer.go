@@ -20,6 +20,7 @@ import (
 // claims (of the token that the permission, or else the intention, asks for);
 // service.name, .tags and .metadata; now. It may cost a bounded number of steps.
 type Config struct {
+	// Scope says for which service. Its Service is required.
 	Scope
 	// Sources of rules: a request must be allowed by each of them. None is refused.
 	Sources []Source

@@ -21,16 +21,16 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	if len(path) == 0 {
 		return nil
 	}
-	max := uint64(1 << 20) // of headers and paths: net/http's default limit
+	limit := uint64(1 << 20) // of headers and paths: net/http's default limit
 	switch path[0] {
 	case "claims":
-		max = maxToken
+		limit = maxToken
 	case "caller.id", "caller.trust_domain", "caller.partition", "caller.namespace", "caller.datacenter", "caller.service":
-		max = 2048
+		limit = 2048
 	case "caller.cloud", "caller.region", "caller.zone", "service.name", "service.tags", "service.metadata":
-		max = 4096 // by the configuration
+		limit = 4096 // by the configuration
 	}
-	return &cost.SizeEstimate{Max: max}
+	return &cost.SizeEstimate{Max: limit}
 }
 
 // bounded reports whether the worst case of an expression is within the limit.

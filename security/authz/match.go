@@ -130,7 +130,7 @@ type headerMatcher struct {
 }
 
 // unseen are headers that net/http takes out before anybody can look at them.
-var unseen = []string{"Transfer-Encoding", "Trailer", "Content-Length"}
+var unseen = []string{"Transfer-Encoding", "Trailer"}
 
 func compileHeader(h *HeaderPermission) (headerMatcher, error) {
 	m := headerMatcher{name: textproto.CanonicalMIMEHeaderKey(h.Name), invert: h.Invert, present: h.Present}

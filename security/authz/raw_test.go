@@ -91,7 +91,7 @@ func (r *rig) serveGRPC(t *testing.T, s grpc_testing.TestServiceServer, options 
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := grpc.NewServer(append(options, grpc.Creds(security.ServerCredentials(r.source(t, "api"), nil)))...)
+	srv := grpc.NewServer(append([]grpc.ServerOption{grpc.Creds(security.ServerCredentials(r.source(t, "api"), nil))}, options...)...)
 	grpc_testing.RegisterTestServiceServer(srv, s)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }() // it ends by Stop
