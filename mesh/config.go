@@ -79,6 +79,9 @@ type Config struct {
 	// Authorize says which callers may connect to servers. nil: members of this
 	// process's own trust domain.
 	Authorize security.Authorizer
+	// Authorization says what callers may do at servers. Zero: what Consul's
+	// intentions allow; without a Consul catalog, everything.
+	Authorization AuthorizationConfig
 
 	// Balancer says how endpoints are chosen, for all services. Zero: PeakEWMA
 	// within locality tiers, see package balancer. Its Local and Store are the mesh's.
@@ -157,6 +160,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.Locality.Zone = s.str("Locality.Zone", "WEFT_ZONE", cfg.Locality.Zone, "")
 	r.resolveCatalog()
 	r.resolveIdentity()
+	r.Authorization.PolicyFile = s.str("Authorization.PolicyFile", "WEFT_POLICY_FILE", cfg.Authorization.PolicyFile, "")
 	r.Balancer.CloudOrder = s.list1("Balancer.CloudOrder", "WEFT_CLOUD_ORDER", cfg.Balancer.CloudOrder)
 	r.Balancer.SubsetSize = s.integer("Balancer.SubsetSize", "WEFT_SUBSET_SIZE", cfg.Balancer.SubsetSize)
 	r.Entries = s.list1("Entries", "WEFT_ENTRIES", cfg.Entries)

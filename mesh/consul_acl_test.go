@@ -88,6 +88,10 @@ func TestACL(t *testing.T) {
 	grant(t, agent, tokenPayments, `service "payments" { policy = "write" } `+readAll)
 	grant(t, agent, tokenCheckout, `service "checkout" { policy = "write" } `+readAll)
 	grant(t, agent, tokenBlind, `service "blind" { policy = "write" }`)
+	allow := &api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "payments", Sources: []*api.SourceIntention{{Name: "checkout", Action: api.IntentionActionAllow}}}
+	if _, _, err := agent.Client().ConfigEntries().Set(allow, nil); err != nil {
+		t.Fatal(err)
+	}
 	seen := &everything{}
 	with := func(service, token string) mesh.Config {
 		cfg := at(agent, service)

@@ -13,14 +13,17 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/tap"
 
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
+	"github.com/weft-mesh/weft/security/authz"
 )
 
 // NewGRPCServer returns a server with the mesh's identity, callers' identities
-// verified, sane limits, and the gRPC health service. Options are applied after
-// the mesh's own. Run it with Serve.
+// verified and authorized, sane limits, and the gRPC health service. Options are
+// applied after the mesh's own; grpc.InTapHandle is not among them, a server has only
+// one. Run it with Serve.
 func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	age := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 	if m.cfg.MaxConnectionAge > 0 {
@@ -36,8 +39,16 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	if len(m.from.gates) > 0 {
 		unary, stream = slices.Insert(unary, 0, gates.Unary), slices.Insert(stream, 0, gates.Stream)
 	}
+	// Outermost, because nothing is spent on who may not call; the tap is before the body.
+	may := authz.NewGRPCServer(m.authorizer)
+	before := may.Tap
+	if len(m.from.sheds) > 0 {
+		before = inTurn(may.Tap, gates.Tap) // a place is not spent on who may not call
+	}
+	unary, stream = slices.Insert(unary, 0, may.Unary), slices.Insert(stream, 0, may.Stream)
 	all := append([]grpc.ServerOption{
-		grpc.Creds(security.ServerCredentials(m.identity, m.cfg.Authorize, m.rejected)),
+		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),
+		grpc.InTapHandle(before),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaderList),
@@ -50,9 +61,6 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(stream...),
 	}, opts...)
-	if len(m.from.sheds) > 0 {
-		all = append(all, grpc.InTapHandle(gates.Tap))
-	}
 	srv := grpc.NewServer(all...)
 	streams.of = srv
 	h := health.NewServer()
@@ -65,6 +73,17 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	m.grpc.health[srv] = h
 	return srv
+}
+
+// inTurn is two taps as one.
+func inTurn(first, second tap.ServerInHandle) tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		ctx, err := first(ctx, info)
+		if err != nil {
+			return nil, err
+		}
+		return second(ctx, info)
+	}
 }
 
 // methods knows which methods of a server are streams. It looks when the first

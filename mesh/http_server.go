@@ -10,13 +10,14 @@ import (
 
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
+	"github.com/weft-mesh/weft/security/authz"
 )
 
 // NewHTTPServer returns a server with the mesh's identity, callers' identities
-// verified, and sane limits, for HTTP/1.1 and HTTP/2. Change its fields before
+// verified and authorized, and sane limits, for HTTP/1.1 and HTTP/2. Change its fields before
 // Serve; leave TLSConfig alone.
 func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
-	cfg, err := security.HTTPServerTLS(m.identity, m.cfg.Authorize, m.rejected)
+	cfg, err := security.HTTPServerTLS(m.identity, m.mayConnect(), m.rejected)
 	if err != nil {
 		return nil, &Error{Op: "serve", Service: m.cfg.Service, Err: err}
 	}
@@ -36,7 +37,8 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
 	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
-	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
+	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
+	return authz.HTTPHandler(m.authorizer, h)
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

@@ -14,25 +14,27 @@ import (
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/security"
+	"github.com/weft-mesh/weft/security/authz"
 	"github.com/weft-mesh/weft/security/devca"
 )
 
 // Mesh is this process's membership. Its methods are safe for concurrent use.
 type Mesh struct {
-	cfg       *resolved
-	log       *slog.Logger
-	catalog   resolver.Catalog
-	caches    []namedCache
-	registrar resolver.Registrar
-	chains    chain.Source // nil: there are none
-	identity  security.Source
-	store     *balancer.Store
-	to        *destinations
-	from      inbound
-	grpc      grpcFace
-	http      httpFace
-	rejects   limiter
-	closers   []func(context.Context) error // run by Leave, last first
+	cfg        *resolved
+	log        *slog.Logger
+	catalog    resolver.Catalog
+	caches     []namedCache
+	registrar  resolver.Registrar
+	chains     chain.Source // nil: there are none
+	identity   security.Source
+	authorizer *authz.Authorizer
+	store      *balancer.Store
+	to         *destinations
+	from       inbound
+	grpc       grpcFace
+	http       httpFace
+	rejects    limiter
+	closers    []func(context.Context) error // run by Leave, last first
 
 	mu   sync.Mutex
 	left bool
@@ -75,6 +77,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	}
 	defer cancel()
 	if err = m.openIdentity(ictx); err != nil {
+		return m, err
+	}
+	if err = m.openAuthorization(ictx); err != nil {
 		return m, err
 	}
 	if err = m.checkBalancer(); err != nil {

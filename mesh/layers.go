@@ -27,8 +27,9 @@ import (
 // An inbound request passes, from the outside in:
 //
 //	identity  TLS, once per connection
-//	rate      before the body is read: who asks too much costs least here
-//	places    before the body is read too; the lowest class is shed first
+//	authz     before the body is read: nothing is spent on who may not call
+//	rate      before the body is read too: who asks too much costs least here
+//	places    before the body is read; the lowest class is shed first
 //	gates     the user's own
 //	recover   a panic of what is inside is one failed call
 //	deadline  last, so that what waited in a gate is looked at once more

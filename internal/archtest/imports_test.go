@@ -65,6 +65,9 @@ func direction(t *tree) (found []string) {
 var facesOf = map[string]string{
 	"resolver/consul":   "Consul's API is HTTP",
 	"security/consulca": "Consul's API is HTTP",
+
+	"security/authz/consulauthz": "Consul's API is HTTP",
+
 	"security/workload": "the Workload API is gRPC",
 	"mesh/meshtest":     "it is made of servers and connections of both kinds",
 }

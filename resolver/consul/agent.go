@@ -40,6 +40,19 @@ func (c *Catalog) AgentLocality(ctx context.Context) (resolver.Locality, error) 
 // with the same address, credentials and TLS. It opens no connection; release
 // closes those that the client leaves idle.
 func (c Config) APIClient() (client *api.Client, release func(), err error) {
+	conf, release, err := c.APIConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err = api.NewClient(conf)
+	if err != nil {
+		return nil, nil, fmt.Errorf("resolver/consul: %w", err)
+	}
+	return client, release, nil
+}
+
+// APIConfig is the configuration of the client that APIClient makes.
+func (c Config) APIConfig() (conf *api.Config, release func(), err error) {
 	r, err := c.resolve()
 	if err != nil {
 		return nil, nil, err
@@ -48,18 +61,14 @@ func (c Config) APIClient() (client *api.Client, release func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err = api.NewClient(&api.Config{
+	return &api.Config{
 		Address:    r.base.Host,
 		Scheme:     r.base.Scheme,
 		PathPrefix: r.base.Path,
 		Namespace:  r.Namespace,
 		Partition:  r.Partition,
 		HttpClient: &http.Client{Transport: authorized{cl}, CheckRedirect: cl.http.CheckRedirect},
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("resolver/consul: %w", err)
-	}
-	return client, cl.close, nil
+	}, cl.close, nil
 }
 
 // authorized adds the credentials to each request, so that a token file that

@@ -1,0 +1,219 @@
+package authz
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/weft-mesh/weft/security"
+)
+
+// metadataHeaders is gRPC metadata as Headers.
+type metadataHeaders metadata.MD
+
+func (h metadataHeaders) Values(name string) []string {
+	var buf [64]byte
+	if len(name) > len(buf) {
+		return h[lowerASCII(name)]
+	}
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	return h[string(buf[:len(name)])]
+}
+
+func (h metadataHeaders) each(f func(name string, values []string)) {
+	for name, values := range h {
+		f(name, values)
+	}
+}
+
+// GRPCServerOptions put an Authorizer in front of all methods of a server. A call is
+// judged when its headers have come, before a message is read, by way of the
+// server's one [grpc.InTapHandle]; interceptors hold the decision, and judge where
+// there was no tap (ServeHTTP). A stream is ended with PermissionDenied when a change
+// of the rules no longer allows it. Handlers see no metadata that poses as an
+// identity, and with [FromContext] who called.
+//
+// A call that is refused ends with PermissionDenied, Unauthenticated if it wants a
+// valid token, Unavailable while the rules are not known, InvalidArgument if its
+// method has a strange name.
+//
+// The server must use [security.ServerCredentials]. The interceptors should come
+// before others.
+func GRPCServerOptions(a *Authorizer) []grpc.ServerOption {
+	g := NewGRPCServer(a)
+	return []grpc.ServerOption{grpc.InTapHandle(g.Tap), grpc.ChainUnaryInterceptor(g.Unary), grpc.ChainStreamInterceptor(g.Stream)}
+}
+
+// GRPCServer is the parts of [GRPCServerOptions], for a server that chains its
+// interceptors itself. Unary and Stream are needed, Tap is not.
+type GRPCServer struct {
+	a *Authorizer
+
+	mu    sync.Mutex
+	early float64 // refusals that Tap may still make
+	last  time.Time
+}
+
+// Tap refuses before the first message is read. grpc-go keeps a context of about
+// 200 bytes for each call that a tap refuses until the connection ends, so a caller
+// who keeps asking is refused by the interceptors.
+const (
+	earlyBurst  = 10_000
+	earlyPerSec = 20
+)
+
+// NewGRPCServer makes the parts.
+func NewGRPCServer(a *Authorizer) *GRPCServer { return &GRPCServer{a: a, early: earlyBurst} }
+
+func (g *GRPCServer) mayRefuseEarly() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if !g.last.IsZero() {
+		g.early = min(earlyBurst, g.early+now.Sub(g.last).Seconds()*earlyPerSec)
+	}
+	g.last = now
+	if g.early < 1 {
+		return false
+	}
+	g.early--
+	return true
+}
+
+// Tap is a tap.ServerInHandle.
+func (g *GRPCServer) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	out := g.judge(ctx, info.FullMethodName, info.Header)
+	if out.denied != nil && g.mayRefuseEarly() {
+		return ctx, refusal(g.a.finish(out.req, *out.denied).Err)
+	}
+	for name := range info.Header { // the map in ctx is the same
+		if unwelcome(name) {
+			delete(info.Header, name)
+		}
+	}
+	return out, nil
+}
+
+// judge asks the rules. The refusal is kept, and logged where it is carried out.
+func (g *GRPCServer) judge(ctx context.Context, method string, md metadata.MD) *admitted {
+	caller, _ := security.PeerFromContext(ctx)
+	out := &admitted{Context: ctx, decided: true, a: g.a}
+	out.req = &Request{Caller: caller, Protocol: "grpc", Method: "POST", Path: method, Headers: metadataHeaders(md)}
+	if v := md[":authority"]; len(v) == 1 {
+		out.req.Authority = v[0]
+	}
+	var d Decision
+	if err := CheckGRPCPath(method); err != nil {
+		d = ambiguous(err)
+	} else {
+		d = g.a.judge(out.req)
+	}
+	if !d.Allowed && !(g.a.cfg.DryRun && d.Err != ErrAmbiguous) {
+		out.denied = &d
+		return out
+	}
+	out.soFar = d
+	out.Admission = out.req.admission(&d)
+	return out
+}
+
+// admit is the rest of the decision, in a goroutine of the call's own.
+func (g *GRPCServer) admit(ctx context.Context, method string) (context.Context, *admitted, error) {
+	c, ok := ctx.Value(admissionKey{}).(*admitted)
+	if !ok || !c.decided || c.a != g.a || c.req.Path != method {
+		md, _ := metadata.FromIncomingContext(ctx) // a copy
+		c = g.judge(ctx, method, md)
+		for name := range md {
+			if unwelcome(name) {
+				delete(md, name)
+			}
+		}
+		c.Context = metadata.NewIncomingContext(ctx, md)
+		ctx = c
+	}
+	if c.denied != nil {
+		return nil, nil, refusal(g.a.finish(c.req, *c.denied).Err)
+	}
+	d := g.a.finish(c.req, g.a.outside(ctx, c.req, c.soFar))
+	if !d.Allowed {
+		return nil, nil, refusal(d.Err)
+	}
+	return ctx, c, nil
+}
+
+// Unary is a grpc.UnaryServerInterceptor.
+func (g *GRPCServer) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, _, err := g.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// Stream is a grpc.StreamServerInterceptor. The handler runs in a goroutine of its
+// own, so that the stream can be ended under it; its context ends then.
+func (g *GRPCServer) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, c, err := g.admit(ss.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	revoked := make(chan error, 1)
+	live := g.a.Track(c.req, func(d Decision) { revoked <- refusal(d.Err) })
+	defer live.Done()
+	result := make(chan error, 1)
+	panicked := make(chan any, 1)
+	go func() {
+		ended := false
+		defer func() {
+			if !ended {
+				panicked <- recover() // carried to the goroutine that interceptors expect it in
+			}
+		}()
+		err := handler(srv, &admittedStream{ss, ctx})
+		ended = true
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return err
+	case p := <-panicked:
+		panic(p)
+	case err := <-revoked:
+		return err
+	}
+}
+
+// admittedStream is a ServerStream with another context.
+type admittedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *admittedStream) Context() context.Context { return s.ctx }
+
+// refusal says no, and never why.
+func refusal(err error) error {
+	switch err {
+	case ErrUnauthenticated:
+		return status.Error(codes.Unauthenticated, "a valid token is required")
+	case ErrNotReady:
+		return status.Error(codes.Unavailable, "the rules for callers are not known yet")
+	case ErrAmbiguous:
+		return status.Error(codes.InvalidArgument, "the method's name can be read in more than one way")
+	}
+	return status.Error(codes.PermissionDenied, "this caller may not make this call")
+}
