@@ -134,6 +134,9 @@ func TestGuardHoldsLongerEachTime(t *testing.T) {
 		for i := 1; i < len(holds); i++ {
 			gaps = append(gaps, (holds[i] - holds[i-1]).Round(time.Second))
 		}
+		if first, last := gaps[0], gaps[len(gaps)-1]; last < 3*first {
+			t.Errorf("the times between are %v", gaps)
+		}
 		for i := 1; i < len(gaps); i++ {
 			if gaps[i] < gaps[i-1] || gaps[i] > 100*time.Second {
 				t.Errorf("the times between are %v", gaps)
@@ -214,6 +217,21 @@ func TestGuardOutlivesEvaluators(t *testing.T) {
 		c.e = c.over(split(50, 50), Objective{})
 		if n, v2 := c.run(time.Second, well); v2 < n/3 || len(c.g.Status()) != 0 {
 			t.Errorf("%d of %d calls without an objective", v2, n)
+		}
+	})
+}
+
+// What was seen before a branch was taken out does not count when it returns.
+func TestGuardForgets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCanary(t, Objective{MaxErrors: 0.05, MinVolume: 10, Window: time.Minute, Hold: 2 * time.Second})
+		for len(c.events) == 0 {
+			c.run(100*time.Millisecond, failing)
+		}
+		c.run(10*time.Second, well)
+		if len(c.events) != 3 || c.events[2].Kind != Restored {
+			t.Errorf("events %+v", c.events)
 		}
 	})
 }

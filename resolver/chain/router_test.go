@@ -200,6 +200,7 @@ func TestEditOrder(t *testing.T) {
 	rt.Definition.Destination.RequestHeaders = &HeaderModifiers{
 		Add: map[string]string{"x-b": "route", "x-a": "route"}, Set: map[string]string{"X-Who": "route", "Host": "inner"}, Remove: []string{"x-old"},
 	}
+	rt.Definition.Destination.ResponseHeaders = &HeaderModifiers{Set: map[string]string{"x-left": "5%%"}}
 	s.Nodes["splitter:web"].Splits[0].Definition.RequestHeaders = &HeaderModifiers{
 		Add: map[string]string{"x-a": "split"}, Set: map[string]string{"x-who": "split"}, Remove: []string{"x-a"},
 	}
@@ -207,6 +208,9 @@ func TestEditOrder(t *testing.T) {
 	want := "remove x-a\nset x-who: split\nadd x-a: split\nremove x-old\nset host: inner\nset x-who: route\nadd x-a: route\nadd x-b: route\n"
 	if got := d.RequestEdits.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := d.ResponseEdits.String(); got != "set x-left: 5%\n" {
+		t.Errorf("response: %s", got)
 	}
 	h := http.Header{"X-A": {"caller"}, "X-Old": {"1"}, "X-Keep": {"1"}}
 	if host := d.RequestEdits.ApplyHTTP(h); host != "inner" || d.RequestEdits.Host() != "inner" {
