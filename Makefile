@@ -78,6 +78,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s).
 bench: ## Run the micro-benchmarks that match BENCH (all).
 	cd benchmarks && $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+.PHONY: drills
+drills: consul ## Break a small mesh for real, and hold it to its promises; 3 minutes.
+	cd benchmarks && $(GO) run ./drills
+
 .PHONY: cover
 cover: ## Print test coverage by package, and write bin/cover.html.
 	@mkdir -p bin

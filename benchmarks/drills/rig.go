@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"runtime"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,7 +33,6 @@ type stage struct {
 	client   grpc_testing.TestServiceClient
 	events   drill.Events
 	changes  drill.Events
-	stopped  []func()
 	files    int // open, and goroutines, before
 	routines int
 	figures  []string
@@ -43,7 +40,6 @@ type stage struct {
 
 	mu    sync.Mutex
 	names map[string]string
-	sizes []int
 }
 
 // node is an endpoint; fwd is what stands before it, or nil.
@@ -176,99 +172,6 @@ func (s *stage) load(rate float64, length time.Duration, every int) {
 	}})
 }
 
-// promise notes a figure and whether it is as promised.
-func (s *stage) promise(kept bool, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	s.figures = append(s.figures, text)
-	if !kept {
-		s.broken = append(s.broken, errors.New(text))
-	}
-}
-
-func (s *stage) within(what string, d, most time.Duration) {
-	said := d.Round(10 * time.Millisecond).String()
-	if d < 0 {
-		said = "never"
-	}
-	s.promise(d >= 0 && d <= most, "%s %s (%v)", what, said, most)
-}
-
-func (s *stage) succeed(what string, reqs []drill.Request, share float64) {
-	err := drill.CheckSuccess(what, reqs, share)
-	s.promise(err == nil, "%s %.2f %% of %d (%.2f %%)", what, 100*drill.Success(reqs), len(reqs), 100*share)
-	if err != nil {
-		s.broken = append(s.broken, err)
-	}
-}
-
 func (s *stage) safe(from, to time.Duration) []drill.Request {
 	return s.ledger.Requests(func(r *drill.Request) bool { return r.Safe && r.Due >= from && r.Due < to })
-}
-
-// close ends everything and checks what holds in all drills.
-func (s *stage) close() error {
-	var err error
-	if s.caller != nil {
-		err = s.caller.Leave(context.Background())
-	}
-	var wg sync.WaitGroup
-	for _, n := range s.nodes {
-		wg.Go(func() {
-			if n.cmd != nil && n.cmd.Process != nil {
-				_ = n.cmd.Process.Signal(syscall.SIGCONT)
-				n.kill()
-			}
-			if n.fwd != nil {
-				n.fwd.close()
-			}
-		})
-	}
-	wg.Wait()
-	files, routines := openFiles(), runtime.NumGoroutine()
-	for until := time.Now().Add(5 * time.Second); time.Now().Before(until) && (files > s.files+2 || routines > s.routines+2); {
-		time.Sleep(100 * time.Millisecond)
-		files, routines = openFiles(), runtime.NumGoroutine()
-	}
-	for _, n := range s.nodes { // their Consul must not go on naming them
-		agent := s.agents[0]
-		for i := range s.agents {
-			if clouds[i] == n.role.Cloud {
-				agent = s.agents[i]
-			}
-		}
-		_ = agent.Client().Agent().ServiceDeregister(n.role.Service + "-" + n.role.Name) // it may have left by itself
-	}
-	reqs := s.ledger.Requests(nil)
-	genuine := map[string]bool{}
-	for _, n := range s.nodes {
-		genuine[n.role.Name] = true
-	}
-	for _, e := range []error{
-		err,
-		drill.CheckEnds(reqs, hiccup),
-		drill.CheckAttempts(reqs, 1.2, 10, 10*time.Second),
-		drill.CheckPeers(reqs, func(h string) bool { return genuine[h] }, 0),
-		drill.CheckOnce(reqs),
-		drill.CheckReturned("open files", s.files, files, 2),
-		drill.CheckReturned("goroutines", s.routines, routines, 2),
-		drill.CheckEvents(s.changes.Counts(), s.events.Changes()),
-	} {
-		if e != nil {
-			s.broken = append(s.broken, e)
-		}
-	}
-	return errors.Join(s.broken...)
-}
-
-// hiccup is how late this machine may be by itself: the promise of 50 ms is held to
-// in virtual time, where there is no such thing.
-const hiccup = 500 * time.Millisecond
-
-// openFiles is how many files this process has open; 0 where that is not to be known.
-func openFiles() int {
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(list)
 }

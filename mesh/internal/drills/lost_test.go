@@ -41,9 +41,16 @@ func (s *scene) lose(f drill.Fault) {
 
 func inAzure(host string) bool { return cloudOf(host) == "azure" }
 
-// movedOff is how long after at 99 % of the attempts keep off the hosts.
+// movedOff is how long after at the first second begins in which 99 % of the
+// attempts keep off the hosts.
 func (s *scene) movedOff(at time.Duration, is func(string) bool) time.Duration {
-	return drill.Quiet(s.ledger.Requests(nil), at, s.ledger.Now(), 250*time.Millisecond, time.Second, 0.01, is)
+	reqs := s.ledger.Requests(nil)
+	for from := at; from+time.Second <= s.ledger.Now(); from += 250 * time.Millisecond {
+		if drill.Share(reqs, from, from+time.Second, is) <= 0.01 {
+			return from - at
+		}
+	}
+	return -1
 }
 
 // idleStream opens a stream to an endpoint of azure, and returns how long it lasts.

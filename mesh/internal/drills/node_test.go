@@ -35,7 +35,6 @@ type node struct {
 	addr  *net.TCPAddr
 	slots chan struct{} // nil: no limit
 	next  grpc_testing.TestServiceClient
-	also  *drill.Ledger // gets receipts too
 
 	work   atomic.Int64  // nanoseconds
 	fail   atomic.Uint64 // float64 bits: share of calls that fail at once
@@ -44,7 +43,6 @@ type node struct {
 	interceptorPanics, authorizerPanics atomic.Bool
 	got                                 atomic.Int64
 
-	mu   sync.Mutex
 	stop func() // ends the process in order, and waits
 }
 
@@ -172,7 +170,7 @@ func (n *node) receive(ctx context.Context, id string) error {
 			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
-	time.Sleep(time.Duration(n.work.Load())) // work is not given up halfway
+	pass(time.Duration(n.work.Load())) // work is not given up halfway
 	return nil
 }
 

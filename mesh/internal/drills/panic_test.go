@@ -95,7 +95,7 @@ func TestCallbacksPanic(t *testing.T) {
 		other.authorizerPanics.Store(true)
 		s.net.Reset(n.name)
 		s.net.Reset(other.name)
-		time.Sleep(10 * time.Millisecond)
+		pass(10 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); err == nil {
@@ -106,7 +106,7 @@ func TestCallbacksPanic(t *testing.T) {
 		}
 		n.authorizerPanics.Store(false)
 		other.authorizerPanics.Store(false)
-		time.Sleep(15 * time.Second) // both connect again
+		pass(15 * time.Second) // both connect again
 		ctx, cancel = context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := s.client.EmptyCall(ctx, &grpc_testing.Empty{}); err != nil {

@@ -15,11 +15,11 @@ import (
 func (s *scene) restart(end func(*node)) {
 	for _, n := range s.nodes {
 		end(n)
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		s.net.Break(n.name, 0)
 		n.stop = nil
 		n.start(payments)
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 	}
 }
 
@@ -48,7 +48,7 @@ func TestRollingRestart(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					time.Sleep(time.Second)
+					pass(time.Second)
 					s.restart(tc.end)
 				}()
 				if cfg.strangers {

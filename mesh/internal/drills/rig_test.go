@@ -261,3 +261,6 @@ func (s *scene) invariants() {
 		}
 	}
 }
+
+// pass lets time pass in the bubble of a scene.
+func pass(d time.Duration) { time.Sleep(d) }
