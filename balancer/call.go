@@ -51,6 +51,15 @@ func (c *Call) Last() *Node {
 	return c.tried[min(int(n), len(c.tried))-1].Load()
 }
 
+// At is the node that pick i went to, from 0, or nil. Picks beyond the fourth share
+// a place.
+func (c *Call) At(i int) *Node {
+	if i < 0 || i >= int(c.attempts.Load()) {
+		return nil
+	}
+	return c.tried[min(i, len(c.tried)-1)].Load()
+}
+
 // Tried reports whether an attempt of the call already went to n.
 func (c *Call) Tried(n *Node) bool {
 	for i := range min(int(c.attempts.Load()), len(c.tried)) {

@@ -25,6 +25,8 @@ type destination struct {
 	attempt  resilience.Gate // of an attempt; nil: none
 	http     sender          // the gates and what is in them, for HTTP
 	balancer balancer.Config
+	breakers *resilience.BreakerSet // nil: none
+	seen     *seen                  // nil: nothing is measured
 }
 
 // destinations makes destinations when they are first called.
@@ -35,6 +37,7 @@ type destinations struct {
 	see      seams
 	http     sender // below the gates; set before the first call
 	log      *slog.Logger
+	watch    *watch // nil: nothing is measured
 
 	mu       sync.RWMutex
 	made     map[string]*destination
@@ -105,9 +108,11 @@ func (d *destinations) make(service string) *destination {
 			d.breakerEvent(ch)
 		})
 		breakers, _ := resilience.NewBreakerSet(cfg, 0)
+		to.breakers = breakers
 		w := &watcher{service: service, breakers: breakers}
 		to.balancer.Observe = w.observe
 	}
+	d.watch.destination(service, to)
 	return to
 }
 
@@ -149,6 +154,7 @@ func both[E any](first, second func(E)) func(E) {
 func (d *destinations) outlierEvent(service string, ev resilience.OutlierEvent) {
 	switch ev.Kind {
 	case resilience.Ejected:
+		d.watch.registry().Ejected(service)
 		d.log.Warn("endpoint.ejected", "service", service, "endpoint", ev.Endpoint, "reason", ev.Reason, "until", ev.Until)
 	case resilience.Returned:
 		d.log.Info("endpoint.restored", "service", service, "endpoint", ev.Endpoint)

@@ -42,7 +42,7 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
-	builder := resolver.NewBuilder(resolver.Filter(m.catalog, servesGRPC), resolver.BuilderConfig{
+	builder := resolver.NewBuilder(resolver.Filter(m.catalog, m.noticing(servesGRPC)), resolver.BuilderConfig{
 		ExpectedID: m.peerID,
 		Decorate:   func(s *grpcresolver.State) { balancer.Attach(s, &to.balancer) },
 	})
@@ -138,7 +138,11 @@ func unaryClient(service string, to *destination, survive *resilience.GRPCClient
 	}
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, call := balancer.NewCall(ctx, service, method)
-		if err := send(ctx, method, req, reply, cc, invoke, opts...); err != nil {
+		w := to.seen.rpc(ctx, method)
+		ctx, invoke, span := w.unary(ctx, call, invoke)
+		err := send(ctx, method, req, reply, cc, invoke, opts...)
+		w.end(ctx, call, span, err)
+		if err != nil {
 			return callError("call", call, err)
 		}
 		return nil
@@ -167,6 +171,7 @@ func streamClient(service string, to *destination, survive *resilience.GRPCClien
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		call.Stream = true
+		ctx, stream, opts = to.seen.stream(ctx, call, stream, opts)
 		s, err := open(ctx, desc, cc, method, stream, opts...)
 		if err != nil {
 			return nil, callError("stream", call, err)

@@ -36,6 +36,9 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	if len(m.from.gates) > 0 {
 		unary, stream = slices.Insert(unary, 0, gates.Unary), slices.Insert(stream, 0, gates.Stream)
 	}
+	// Outermost, so that it sees what the caller gets; around the first, because gRPC
+	// allocates for each further one.
+	unary[0], stream[0] = m.watch.unaryServer(unary[0]), m.watch.streamServer(stream[0])
 	all := append([]grpc.ServerOption{
 		grpc.Creds(security.ServerCredentials(m.identity, m.cfg.Authorize, m.rejected)),
 		grpc.ConnectionTimeout(handshakeTimeout),
@@ -51,7 +54,7 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.ChainStreamInterceptor(stream...),
 	}, opts...)
 	if len(m.from.sheds) > 0 {
-		all = append(all, grpc.InTapHandle(gates.Tap))
+		all = append(all, grpc.InTapHandle(m.watch.tap(gates.Tap)))
 	}
 	srv := grpc.NewServer(all...)
 	streams.of = srv

@@ -26,7 +26,7 @@ type httpFace struct{ client *http.Client }
 
 func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
-		Catalog:     resolver.Filter(m.catalog, servesHTTP),
+		Catalog:     resolver.Filter(m.catalog, m.noticing(servesHTTP)),
 		Balancer:    m.cfg.Balancer,
 		BalancerFor: func(service string) balancer.Config { return m.to.of(service).balancer },
 		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
@@ -39,7 +39,7 @@ func (m *Mesh) openHTTP() error {
 		return err
 	}
 	m.onLeave(t.Close)
-	survive, err := resilience.NewHTTPClient(t, resilience.HTTPClientConfig{
+	survive, err := resilience.NewHTTPClient(m.watch.attempts(t), resilience.HTTPClientConfig{
 		LoopFor: func(service string) *resilience.Loop { return m.to.of(service).loop },
 	})
 	if err != nil {
@@ -65,7 +65,8 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	service := req.URL.Hostname()
 	ctx, call := balancer.NewCall(req.Context(), service, req.Method)
 	call.Path = req.URL.Path
-	resp, err := t.to.of(service).http.RoundTrip(req.WithContext(ctx))
+	to := t.to.of(service)
+	resp, err := to.seen.roundTrip(to.http, req, ctx, call)
 	if err != nil {
 		return nil, callError("http", call, err)
 	}

@@ -35,8 +35,10 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // guard puts in front of a handler what NewGRPCServer puts in front of its, in the
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
+	h = m.watch.route(h)
 	h = resilience.NewHTTPInbound(h, resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
-	return resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
+	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
+	return m.watch.serveHTTP(h) // outermost: it sees what the caller gets
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

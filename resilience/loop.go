@@ -65,6 +65,7 @@ type Loop struct {
 	budget  *Budget
 	seen    latencies // of calls that may be hedged
 	judge   Classifier
+	counts  loopCounts
 }
 
 // NewLoop makes a Loop. The error names the field that makes no sense.
@@ -212,8 +213,10 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopTime
 	}
 	if !o.Unsent && !l.budget.Retry() {
+		l.counts.exhausted.Add(1)
 		return 0, StopBudget
 	}
+	l.counts.retries.Add(1)
 	return wait, stopNot
 }
 
