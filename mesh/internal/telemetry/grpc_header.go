@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -11,10 +12,8 @@ import (
 // instrumentation of the application's own has put there.
 func (t *Tracer) SendGRPC(ctx context.Context, d Decision, foreign bool) context.Context {
 	if d == Unsampled {
-		if f := forwarded(ctx); f != nil && t.baggage(ctx, foreign) == "" {
-			if _, has := metadata.FromOutgoingContext(ctx); !has {
-				return metadata.NewOutgoingContext(ctx, f.md)
-			}
+		if sent, ok := t.sendUnsampled(ctx, foreign); ok {
+			return sent
 		}
 	}
 	kv := t.carry(ctx, foreign)
@@ -33,10 +32,26 @@ func (t *Tracer) SendGRPC(ctx context.Context, d Decision, foreign bool) context
 
 // AcceptGRPC puts what a request's metadata brought into its context.
 func (t *Tracer) AcceptGRPC(ctx context.Context, foreign func() bool) context.Context {
-	in := incoming{parent: one(metadata.ValueFromIncomingContext(ctx, traceparent)), baggage: list(metadata.ValueFromIncomingContext(ctx, baggageKey))}
-	if in.parent == "" && in.baggage == "" {
+	parent, bag := one(metadata.ValueFromIncomingContext(ctx, traceparent)), list(metadata.ValueFromIncomingContext(ctx, baggageKey))
+	if parent == "" && bag == "" {
 		return ctx
 	}
-	in.state = list(metadata.ValueFromIncomingContext(ctx, tracestate))
-	return t.accept(ctx, &in, in.baggage != "" && foreign())
+	state := list(metadata.ValueFromIncomingContext(ctx, tracestate))
+	return t.accept(ctx, &incoming{parent, state, bag}, bag != "" && foreign())
+}
+
+// sendUnsampled tells the other end with few allocations: two for a trace that came
+// with a request. It does only what is simple.
+func (t *Tracer) sendUnsampled(ctx context.Context, foreign bool) (context.Context, bool) {
+	sc := trace.SpanContextFromContext(ctx)
+	if _, has := metadata.FromOutgoingContext(ctx); has || t.baggage(ctx, foreign) != "" {
+		return ctx, false
+	}
+	if f := forwarded(ctx); f != nil {
+		return metadata.NewOutgoingContext(ctx, f.metadata()), true
+	}
+	if sc.TraceState().Len() > 0 {
+		return ctx, false
+	}
+	return metadata.AppendToOutgoingContext(ctx, traceparent, formatParent(sc)), true
 }

@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
 	"strings"
+	"sync"
 
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
@@ -70,10 +72,41 @@ func (in *incoming) Set(string, string) {}
 
 // forward is the header of an unsampled trace, kept to be sent on as it came.
 type forward struct {
-	id     trace.TraceID
-	fields fields
-	md     map[string][]string
+	id            trace.TraceID
+	parent, state string
+
+	once sync.Once
+	md   map[string][]string // made for the first call of the request
 }
+
+func (f *forward) metadata() map[string][]string {
+	f.once.Do(func() {
+		f.md = map[string][]string{traceparent: {f.parent}}
+		if f.state != "" {
+			f.md[tracestate] = []string{f.state}
+		}
+	})
+	return f.md
+}
+
+func (f *forward) fields() fields {
+	if f.state == "" {
+		return fields{traceparent, f.parent}
+	}
+	return fields{traceparent, f.parent, tracestate, f.state}
+}
+
+// formatParent is a traceparent of version 00.
+func formatParent(sc trace.SpanContext) string {
+	b := make([]byte, 0, parentLen)
+	id, span := sc.TraceID(), sc.SpanID()
+	b = hex.AppendEncode(append(b, "00-"...), id[:])
+	b = hex.AppendEncode(append(b, '-'), span[:])
+	return string(append(b, '-', '0', '0'+byte(sc.TraceFlags()&trace.FlagsSampled)))
+}
+
+// parentLen is the length of a traceparent of version 00.
+const parentLen = 55
 
 type forwardKey struct{}
 
@@ -84,8 +117,8 @@ func (t *Tracer) accept(ctx context.Context, in *incoming, foreign bool) context
 		remote := propagation.TraceContext{}.Extract(ctx, in)
 		if sc := trace.SpanContextFromContext(remote); sc.IsRemote() {
 			ctx = remote
-			if !sc.IsSampled() {
-				ctx = context.WithValue(ctx, forwardKey{}, newForward(sc, in))
+			if !sc.IsSampled() && len(in.parent) == parentLen { // else of a later version than 00
+				ctx = context.WithValue(ctx, forwardKey{}, &forward{id: sc.TraceID(), parent: in.parent, state: sc.TraceState().String()})
 			}
 		}
 	}
@@ -97,19 +130,6 @@ func (t *Tracer) accept(ctx context.Context, in *incoming, foreign bool) context
 		return ctx
 	}
 	return baggage.ContextWithBaggage(ctx, b)
-}
-
-// newForward keeps what can be sent on as it came; nil if that is not sure.
-func newForward(sc trace.SpanContext, in *incoming) *forward {
-	if len(in.parent) != 55 { // of a later version than 00
-		return nil
-	}
-	f := &forward{id: sc.TraceID(), fields: fields{traceparent, in.parent}, md: map[string][]string{traceparent: {in.parent}}}
-	if state := sc.TraceState().String(); state != "" {
-		f.fields = append(f.fields, tracestate, state)
-		f.md[tracestate] = []string{state}
-	}
-	return f
 }
 
 // forwarded is the header of the trace that ctx is in, if it came with a request.

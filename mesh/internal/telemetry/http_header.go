@@ -15,9 +15,9 @@ func (t *Tracer) SendHTTP(ctx context.Context, req *http.Request, d Decision, fo
 	var kv fields
 	if d == Unsampled {
 		if f := forwarded(ctx); f != nil {
-			kv = f.fields
+			kv = f.fields()
 			if b := t.baggage(ctx, foreign); b != "" {
-				kv = append(kv[:len(kv):len(kv)], baggageKey, b)
+				kv = append(kv, baggageKey, b)
 			}
 		}
 	}
@@ -39,10 +39,9 @@ func (t *Tracer) SendHTTP(ctx context.Context, req *http.Request, d Decision, fo
 
 // AcceptHTTP puts what a request's header brought into its context.
 func (t *Tracer) AcceptHTTP(ctx context.Context, h http.Header, foreign func() bool) context.Context {
-	in := incoming{parent: one(h[canonical[traceparent]]), baggage: list(h[canonical[baggageKey]])}
-	if in.parent == "" && in.baggage == "" {
+	parent, bag := one(h[canonical[traceparent]]), list(h[canonical[baggageKey]])
+	if parent == "" && bag == "" {
 		return ctx
 	}
-	in.state = list(h[canonical[tracestate]])
-	return t.accept(ctx, &in, in.baggage != "" && foreign())
+	return t.accept(ctx, &incoming{parent, list(h[canonical[tracestate]]), bag}, bag != "" && foreign())
 }
