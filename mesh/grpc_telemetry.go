@@ -87,7 +87,12 @@ func (c rpcCall) end(ctx context.Context, call *balancer.Call, span *telemetry.C
 	if c.s == nil {
 		return
 	}
-	took := time.Duration(balancer.Now() - c.start)
+	// A call of one attempt ended with it, and the balancer has read the clock then.
+	now := call.Ended()
+	if now == 0 || err != nil || call.Attempts() != 1 {
+		now = balancer.Now()
+	}
+	took := time.Duration(now - c.start)
 	code := telemetry.Status(err)
 	slow := c.cell.Record(code, took, c.draw)
 	if span == nil && err == nil && !slow && !c.s.w.access.Wants(false, c.draw) {

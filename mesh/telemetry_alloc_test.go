@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/resilience"
+	"github.com/weft-mesh/weft/resolver"
 )
 
 const echoMethod = "/grpc.testing.TestService/EmptyCall"
@@ -73,12 +74,12 @@ func TestTelemetryAllocations(t *testing.T) {
 
 func TestAttemptAllocations(t *testing.T) {
 	s := bare(t, 0, false)
-	node := nodeOf(t, "aws")
+	ep := &resolver.Endpoint{Service: "pay", Locality: resolver.Locality{Cloud: "aws"}}
 	for range 200 {
-		s.places.Record(node.Endpoint(), resilience.Outcome{Class: resilience.Success}, time.Millisecond)
+		s.places.Record(ep, resilience.Outcome{Class: resilience.Success}, time.Millisecond)
 	}
 	if n := testing.AllocsPerRun(2000, func() {
-		s.places.Record(node.Endpoint(), resilience.Outcome{Class: resilience.Success}, time.Millisecond)
+		s.places.Record(ep, resilience.Outcome{Class: resilience.Success}, time.Millisecond)
 	}); n != 0 {
 		t.Errorf("%v allocations per attempt", n)
 	}
@@ -87,11 +88,11 @@ func TestAttemptAllocations(t *testing.T) {
 // What metrics add to a call of one attempt: the whole of a call and of an attempt.
 func BenchmarkMetrics(b *testing.B) {
 	s := bare(b, 0, false)
-	node := nodeOf(b, "aws")
+	ep := &resolver.Endpoint{Service: "pay", Locality: resolver.Locality{Cloud: "aws"}}
 	ctx, call := balancer.NewCall(context.Background(), "pay", echoMethod)
 	for b.Loop() {
 		s.through(ctx, call)
-		s.places.Record(node.Endpoint(), resilience.Outcome{Class: resilience.Success}, time.Millisecond)
+		s.places.Record(ep, resilience.Outcome{Class: resilience.Success}, time.Millisecond)
 	}
 }
 
