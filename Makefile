@@ -15,7 +15,7 @@ TIMEOUT  ?= 15m
 MAX_DIRECT_DEPS := 14
 
 # Modules beside the main one that hold packages of ours.
-NESTED := $(patsubst %/go.mod,%,$(wildcard benchmarks/go.mod))
+NESTED := $(patsubst %/go.mod,%,$(wildcard benchmarks/go.mod mesh/export/go.mod examples/observability/go.mod))
 STATICCHECK := bin/staticcheck
 
 .PHONY: help
