@@ -1,16 +1,13 @@
 package mesh
 
 import (
-	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/mesh/internal/telemetry"
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
-	"github.com/weft-mesh/weft/security"
 )
 
 // observeRegistry tells how old what the catalog sources said is.
@@ -115,53 +112,4 @@ func stateOf(n balancer.NodeStatus) string {
 		return "critical"
 	}
 	return n.State.String()
-}
-
-// observe tells of the repeats to each service, and of its breakers.
-func (d *destinations) observe(emit telemetry.Emit) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, to := range d.made {
-		if to.seen == nil {
-			continue
-		}
-		svc := attribute.String(telemetry.AttrService, to.seen.service)
-		st := to.loop.Status()
-		emit(telemetry.Retries, float64(st.Retries), svc)
-		emit(telemetry.Hedges, float64(st.Hedges), svc)
-		emit(telemetry.BudgetExhausted, float64(st.Exhausted), svc)
-		emit(telemetry.BudgetRemaining, float64(st.Budget.Left), svc)
-		if to.breakers == nil {
-			continue
-		}
-		open := to.breakers.States()
-		for _, cloud := range to.seen.places.Clouds() {
-			state := 0.0
-			switch open[[2]string{to.seen.service, cloud}] {
-			case resilience.BreakerHalfOpen:
-				state = 1
-			case resilience.BreakerOpen:
-				state = 2
-			}
-			emit(telemetry.BreakerState, state, svc, attribute.String(telemetry.AttrPeerCloud, cloud))
-		}
-	}
-}
-
-// refusal is why a handshake was refused, in a word for a metric.
-func refusal(err error) string {
-	for cause, word := range map[error]string{
-		security.ErrNoIdentity:         "no_identity",
-		security.ErrBadSVID:            "bad_svid",
-		security.ErrUnknownTrustDomain: "unknown_trust_domain",
-		security.ErrExpired:            "expired",
-		security.ErrUntrusted:          "untrusted",
-		security.ErrUnexpectedPeer:     "unexpected_peer",
-		security.ErrDenied:             "denied",
-	} {
-		if errors.Is(err, cause) {
-			return word
-		}
-	}
-	return telemetry.Other
 }

@@ -102,7 +102,7 @@ func (m *measured) value(t *testing.T, name string, want ...string) float64 {
 func has(set attribute.Set, want []string) bool {
 	for _, kv := range want {
 		key, v, _ := strings.Cut(kv, "=")
-		if got, ok := set.Value(attribute.Key(key)); !ok || got.Emit() != v {
+		if got, ok := set.Value(attribute.Key(key)); !ok || got.String() != v {
 			return false
 		}
 	}
@@ -121,7 +121,7 @@ func tree(spans []sdktrace.ReadOnlySpan, attrs ...attribute.Key) []string {
 			line := strings.Repeat("  ", depth) + s.SpanKind().String() + " " + s.Name()
 			for _, kv := range s.Attributes() {
 				if slices.Contains(attrs, kv.Key) {
-					line += fmt.Sprintf(" %s=%s", kv.Key, kv.Value.Emit())
+					line += fmt.Sprintf(" %s=%s", kv.Key, kv.Value.String())
 				}
 			}
 			lines = append(lines, line)
