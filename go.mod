@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/hashicorp/consul/api v1.34.4
 	github.com/hashicorp/go-bexpr v0.1.17
+	github.com/hashicorp/hcl v1.0.1-vault-7
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/spiffe/go-spiffe/v2 v2.9.0
 	go.opentelemetry.io/otel v1.47.0

@@ -39,7 +39,7 @@ func (p LeastRequest) NewPicker(set Set, _ Picker) Picker {
 // A node whose latency is unknown counts as the node it is compared with, never
 // as the fastest.
 type PeakEWMA struct {
-	// Decay is the time constant of forgetting. 0: 10 s. At least 10 ms.
+	// Decay is the time constant of forgetting. 0: 5 s. At least 10 ms.
 	Decay time.Duration
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/mesh/internal/telemetry"
 	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/consul"
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/files"
@@ -45,6 +46,12 @@ type Config struct {
 	Clouds []consul.Config
 	// CatalogFile is a YAML or JSON catalog file, reloaded when it changes. Empty: WEFT_CATALOG_FILE.
 	CatalogFile string
+	// Chains overrides where the discovery chains of services are read: routers,
+	// splitters, resolvers, failover. nil: with Consul, from the first of Clouds that is
+	// a cluster of its own; else none, and calls go to the service they name.
+	Chains chain.Source
+	// NoChains reads none. Default false: they hold as they do for a sidecar.
+	NoChains bool
 	// SnapshotDir is where the last good answers are kept for a restart without
 	// Consul, readable by the owner only. Empty: WEFT_SNAPSHOT_DIR; empty too: with
 	// Consul, a folder of the service in the user's cache directory. "off": none.

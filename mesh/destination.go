@@ -20,13 +20,11 @@ const maxDestinations = 4096
 // number of connections: the loop with its budget, and the eyes on its endpoints.
 type destination struct {
 	policy   ServicePolicy
-	gates    []resilience.Gate // of a call
-	loop     *resilience.Loop
-	attempt  resilience.Gate // of an attempt; nil: none
-	http     sender          // the gates and what is in them, for HTTP
+	budget   *resilience.Budget
+	way      *way    // of all calls, or, with a router, what its ways have in common
+	router   *router // nil: no chain is asked
 	balancer balancer.Config
-	breakers *resilience.BreakerSet // nil: none
-	seen     *seen                  // nil: nothing is measured
+	seen     *seen // nil: nothing is measured
 }
 
 // destinations makes destinations when they are first called.
@@ -35,7 +33,8 @@ type destinations struct {
 	fallback ServicePolicy
 	base     balancer.Config // of all
 	see      seams
-	http     sender // below the gates; set before the first call
+	http     sender   // below the gates; set before the first call
+	route    *routing // nil: there are no chains
 	log      *slog.Logger
 	watch    *watch // nil: nothing is measured
 
@@ -83,37 +82,55 @@ func (d *destinations) make(service string) *destination {
 	if !named {
 		policy = d.fallback
 	}
-	to := &destination{policy: policy, http: d.http, balancer: d.base}
+	to := &destination{policy: policy, balancer: d.base}
+	to.budget, _ = resilience.NewBudget(policy.Budget)
+	w := &way{service: service, idempotent: policy.Idempotent}
 	layers, _ := policy.callLayers()
-	if to.gates = d.see.gates(layers); len(to.gates) > 0 {
-		to.http = resilience.NewHTTPClientGates(d.http, to.gates...)
-	}
-	to.loop, _ = policy.loop()
+	w.gates = d.see.gates(layers)
+	w.loop, _ = policy.loop(to.budget)
 	if gates := d.see.gates(policy.attemptLayers()); len(gates) > 0 {
-		to.attempt = resilience.NewChain(gates...)
-		to.balancer.Gate = to.attempt
+		w.attempt = resilience.NewChain(gates...)
+		to.balancer.Gate = w.attempt
 	}
-	if !policy.NoOutlier && to.balancer.Outlier == nil {
-		cfg := policy.Outlier
-		cfg.OnEvent = both(cfg.OnEvent, func(ev resilience.OutlierEvent) { d.outlierEvent(service, ev) })
-		o, _ := resilience.NewOutlier(cfg)
-		to.balancer.Outlier = o
+	if o := d.eyes(service, policy, &to.balancer); o != nil {
 		d.outliers = append(d.outliers, o)
 	}
-	if !policy.NoBreaker && to.balancer.Observe == nil {
-		cfg := policy.Breaker
+	d.watch.destination(service, to, d.route != nil)
+	to.way = d.open(w)
+	if d.route != nil {
+		to.router = d.route.router(service, to)
+	}
+	return to
+}
+
+// open adds the faces of a way.
+func (d *destinations) open(w *way) *way {
+	w.rpc = w.openRPC()
+	w.http = w.openHTTP(d.http)
+	return w
+}
+
+// eyes gives a service, or a lane of one, its outlier detection and breakers, unless
+// cfg has others. It returns the Outlier that it made, which is to be closed; nil: none.
+func (d *destinations) eyes(name string, policy ServicePolicy, cfg *balancer.Config) (o *resilience.Outlier) {
+	if !policy.NoOutlier && cfg.Outlier == nil {
+		oc := policy.Outlier
+		oc.OnEvent = both(guarded(d.log, "ServicePolicy.Outlier.OnEvent", oc.OnEvent), func(ev resilience.OutlierEvent) { d.outlierEvent(name, ev) })
+		o, _ = resilience.NewOutlier(oc)
+		cfg.Outlier = o
+	}
+	if !policy.NoBreaker && cfg.Observe == nil {
+		bc := policy.Breaker
 		store := d.base.Store
-		cfg.OnChange = both(cfg.OnChange, func(ch resilience.BreakerChange) {
+		bc.OnChange = both(guarded(d.log, "ServicePolicy.Breaker.OnChange", bc.OnChange), func(ch resilience.BreakerChange) {
 			store.CloseCloud(ch.Service, ch.Cloud, ch.Until)
 			d.breakerEvent(ch)
 		})
-		breakers, _ := resilience.NewBreakerSet(cfg, 0)
-		to.breakers = breakers
-		w := &watcher{service: service, breakers: breakers}
-		to.balancer.Observe = w.observe
+		breakers, _ := resilience.NewBreakerSet(bc, 0)
+		w := &watcher{service: name, breakers: breakers}
+		cfg.Observe = w.observe
 	}
-	d.watch.destination(service, to)
-	return to
+	return o
 }
 
 // watcher feeds the attempts that have ended to the breakers of their clouds. The
@@ -174,13 +191,24 @@ func (d *destinations) breakerEvent(ch resilience.BreakerChange) {
 	case resilience.BreakerHalfOpen:
 		event = "breaker.half_open"
 	}
+	d.watch.breaker(ch)
 	log(event, "service", ch.Service, "cloud", ch.Cloud, "from", ch.From.String())
 }
 
 // close ends what runs for the destinations. No call may begin after it.
 func (d *destinations) close() {
+	if d.route != nil {
+		d.route.close()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, to := range d.made {
+		if to.router != nil {
+			if t := to.router.table.Load(); t != nil {
+				t.drop(nil)
+			}
+		}
+	}
 	for _, o := range d.outliers {
 		o.Close()
 	}

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/weft-mesh/weft/balancer"
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/security"
 )
@@ -34,17 +34,12 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
 	to := m.to.of(service)
-	survive, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{
-		Service:    service,
-		Loop:       to.loop,
-		Idempotent: to.policy.Idempotent,
-	})
-	if err != nil {
+	if err := to.way.rpc.err; err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
-	builder := resolver.NewBuilder(resolver.Filter(m.catalog, m.noticing(servesGRPC)), resolver.BuilderConfig{
+	builder := resolver.NewBuilder(m.to.routed(resolver.Filter(m.catalog, m.noticing(servesGRPC))), resolver.BuilderConfig{
 		ExpectedID: m.peerID,
-		Decorate:   func(s *grpcresolver.State) { balancer.Attach(s, &to.balancer) },
+		Decorate:   to.attach,
 	})
 	all := []grpc.DialOption{
 		grpc.WithResolvers(builder),
@@ -72,7 +67,7 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 	all = append(all, opts...)
 	// Inside the user's interceptors; gRPC's own retries would multiply with ours.
 	all = append(all, grpc.WithDisableRetry(),
-		grpc.WithChainUnaryInterceptor(unaryClient(service, to, survive)), grpc.WithChainStreamInterceptor(streamClient(service, to, survive)))
+		grpc.WithChainUnaryInterceptor(unaryClient(service, to)), grpc.WithChainStreamInterceptor(streamClient(service, to)))
 	conn, err := grpc.NewClient(resolver.Scheme+":///"+service, all...)
 	if err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
@@ -87,9 +82,10 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 
 // grpcFace is what the mesh keeps of gRPC.
 type grpcFace struct {
-	mu     sync.Mutex
-	conns  []*grpc.ClientConn
-	health map[*grpc.Server]*health.Server // servers that were made and not served to their end
+	mu      sync.Mutex
+	conns   []*grpc.ClientConn
+	mirrors map[string]*grpc.ClientConn     // for copies, by service
+	health  map[*grpc.Server]*health.Server // servers that were made and not served to their end
 }
 
 // track remembers a connection for Leave, and forgets those that are closed.
@@ -116,31 +112,30 @@ func servesGRPC(e *resolver.Endpoint) bool {
 	return e.Protocol == "" || e.Protocol == "grpc" || e.Protocol == "http2" || e.Protocol == "tcp"
 }
 
+// attach tells a channel how the service is balanced.
+func (to *destination) attach(s *grpcresolver.State) {
+	if to.router != nil {
+		if t := to.router.table.Load(); t != nil {
+			balancer.AttachLanes(s, t.lanes)
+			return
+		}
+	}
+	balancer.Attach(s, &to.balancer)
+}
+
 // unaryClient is all that a call passes, in the order of layers.go. One
 // interceptor, because gRPC allocates for each further one.
-func unaryClient(service string, to *destination, survive *resilience.GRPCClient) grpc.UnaryClientInterceptor {
-	send := survive.Unary
-	if to.attempt != nil {
-		gate := balancer.GateUnary(to.attempt)
-		send = func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return survive.Unary(ctx, method, req, reply, cc, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
-				return gate(ctx, method, req, reply, cc, invoke, opts...)
-			}, opts...)
-		}
-	}
-	if len(to.gates) > 0 {
-		gates, inner := resilience.NewGRPCClientGates(service, to.gates...), send
-		send = func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return gates.Unary(ctx, method, req, reply, cc, func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
-				return inner(ctx, method, req, reply, cc, invoke, opts...)
-			}, opts...)
-		}
-	}
+func unaryClient(service string, to *destination) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		w := to.seen.rpc(ctx, method)
 		ctx, invoke, span := w.unary(ctx, call, invoke)
-		err := send(ctx, method, req, reply, cc, invoke, opts...)
+		ctx, method, d, err := to.rpc(ctx, call, method)
+		if err == nil {
+			d.mirrorRPC(ctx, method, req, reply)
+			err = d.rpc.unary(ctx, method, req, reply, cc, invoke, opts...)
+			d.edit(opts)
+		}
 		w.end(ctx, call, span, err)
 		if err != nil {
 			return callError("call", call, err)
@@ -150,33 +145,22 @@ func unaryClient(service string, to *destination, survive *resilience.GRPCClient
 }
 
 // streamClient is unaryClient for streams.
-func streamClient(service string, to *destination, survive *resilience.GRPCClient) grpc.StreamClientInterceptor {
-	open := survive.Stream
-	if to.attempt != nil {
-		gate := balancer.GateStream(to.attempt)
-		open = func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			return survive.Stream(ctx, desc, cc, method, func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				return gate(ctx, desc, cc, method, stream, opts...)
-			}, opts...)
-		}
-	}
-	if len(to.gates) > 0 {
-		gates, inner := resilience.NewGRPCClientGates(service, to.gates...), open
-		open = func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			return gates.Stream(ctx, desc, cc, method, func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				return inner(ctx, desc, cc, method, stream, opts...)
-			}, opts...)
-		}
-	}
+func streamClient(service string, to *destination) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		call.Stream = true
-		ctx, stream, opts = to.seen.stream(ctx, call, stream, opts)
-		s, err := open(ctx, desc, cc, method, stream, opts...)
+		ctx, stream, opts, end := to.seen.stream(ctx, call, stream, opts)
+		ctx, method, d, err := to.rpc(ctx, call, method)
 		if err != nil {
+			end(err)
 			return nil, callError("stream", call, err)
 		}
-		return &clientStream{ClientStream: s, call: call}, nil
+		s, err := d.rpc.stream(ctx, desc, cc, method, stream, opts...)
+		if err != nil {
+			end(err)
+			return nil, callError("stream", call, err)
+		}
+		return &clientStream{ClientStream: s, call: call, d: d}, nil
 	}
 }
 
@@ -184,6 +168,16 @@ func streamClient(service string, to *destination, survive *resilience.GRPCClien
 type clientStream struct {
 	grpc.ClientStream
 	call *balancer.Call
+	d    decided
+}
+
+// Header is the reply's header with the chain's changes.
+func (s *clientStream) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	if err != nil {
+		return nil, s.wrap(err)
+	}
+	return s.d.editMD(md.Copy()), nil
 }
 
 func (s *clientStream) RecvMsg(msg any) error { return s.wrap(s.ClientStream.RecvMsg(msg)) }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -45,7 +46,7 @@ func (c rpcCall) unary(ctx context.Context, call *balancer.Call, invoke grpc.Una
 
 // trace begins the span of a sampled call, or only tells the other end about the trace.
 func (c rpcCall) trace(ctx context.Context) (context.Context, *telemetry.Call) {
-	t, foreign := c.s.w.tracer, c.s.foreign.Load()
+	t, foreign := c.s.w.tracer, c.s.stranger()
 	if c.how != telemetry.Sampled {
 		return t.SendGRPC(ctx, c.how, foreign), nil
 	}
@@ -68,7 +69,7 @@ func (c rpcCall) attrs() []attribute.KeyValue {
 func (c rpcCall) attempts(call *balancer.Call, span *telemetry.Call, invoke grpc.UnaryInvoker) grpc.UnaryInvoker {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
 		ctx, a := span.Attempt(ctx)
-		ctx = c.s.w.tracer.SendGRPC(ctx, telemetry.Sampled, c.s.foreign.Load())
+		ctx = c.s.w.tracer.SendGRPC(ctx, telemetry.Sampled, c.s.stranger())
 		var p peer.Peer
 		err := invoke(ctx, method, req, reply, cc, append(opts[:len(opts):len(opts)], grpc.Peer(&p))...)
 		addr := ""
@@ -112,10 +113,11 @@ func rpcFailure(err error) string {
 	return telemetry.StatusName(telemetry.Status(err))
 }
 
-// stream is a call that ends when gRPC says so.
-func (s *seen) stream(ctx context.Context, call *balancer.Call, streamer grpc.Streamer, opts []grpc.CallOption) (context.Context, grpc.Streamer, []grpc.CallOption) {
+// stream is a call that ends when gRPC says so, or, if it did not begin, when end is
+// called.
+func (s *seen) stream(ctx context.Context, call *balancer.Call, streamer grpc.Streamer, opts []grpc.CallOption) (_ context.Context, _ grpc.Streamer, _ []grpc.CallOption, end func(error)) {
 	if s == nil {
-		return ctx, streamer, opts
+		return ctx, streamer, opts, func(error) {}
 	}
 	c := s.rpc(ctx, call.Method)
 	sctx, span := ctx, (*telemetry.Call)(nil)
@@ -124,15 +126,16 @@ func (s *seen) stream(ctx context.Context, call *balancer.Call, streamer grpc.St
 			streamer = c.streams(call, span, streamer)
 		}
 	}
-	ended := grpc.OnFinish(func(err error) { c.end(sctx, call, span, err) })
-	return sctx, streamer, append(opts[:len(opts):len(opts)], ended)
+	var once sync.Once
+	end = func(err error) { once.Do(func() { c.end(sctx, call, span, err) }) }
+	return sctx, streamer, append(opts[:len(opts):len(opts)], grpc.OnFinish(end)), end
 }
 
 // streams is attempts for streams.
 func (c rpcCall) streams(call *balancer.Call, span *telemetry.Call, streamer grpc.Streamer) grpc.Streamer {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, a := span.Attempt(ctx)
-		ctx = c.s.w.tracer.SendGRPC(ctx, telemetry.Sampled, c.s.foreign.Load())
+		ctx = c.s.w.tracer.SendGRPC(ctx, telemetry.Sampled, c.s.stranger())
 		end := a.Once(func(err error) { c.s.endAttempt(a, call, "", rpcFailure(err)) })
 		st, err := streamer(ctx, desc, cc, method, append(opts[:len(opts):len(opts)], grpc.OnFinish(end))...)
 		if err != nil {

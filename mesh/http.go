@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/weft-mesh/weft/balancer"
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/security"
 )
@@ -26,9 +25,10 @@ type httpFace struct{ client *http.Client }
 
 func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
-		Catalog:     resolver.Filter(m.catalog, m.noticing(servesHTTP)),
+		Catalog:     m.to.routed(resolver.Filter(m.catalog, m.noticing(servesHTTP))),
 		Balancer:    m.cfg.Balancer,
 		BalancerFor: func(service string) balancer.Config { return m.to.of(service).balancer },
+		LaneFor:     m.to.laneFor,
 		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
 			return security.ClientTLS(m.identity, m.peerID(e))
 		},
@@ -39,14 +39,8 @@ func (m *Mesh) openHTTP() error {
 		return err
 	}
 	m.onLeave(t.Close)
-	survive, err := resilience.NewHTTPClient(m.watch.attempts(t), resilience.HTTPClientConfig{
-		LoopFor: func(service string) *resilience.Loop { return m.to.of(service).loop },
-	})
-	if err != nil {
-		return err
-	}
-	m.to.http = survive
-	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: survive}}
+	m.to.http = m.watch.attempts(t)
+	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: t}}
 	return nil
 }
 
@@ -58,7 +52,7 @@ func servesHTTP(e *resolver.Endpoint) bool {
 // roundTripper is all that a request passes, in the order of layers.go.
 type roundTripper struct {
 	to   *destinations
-	next *resilience.HTTPClient
+	next *balancer.Transport
 }
 
 func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -66,18 +60,42 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, call := balancer.NewCall(req.Context(), service, req.Method)
 	call.Path = req.URL.Path
 	to := t.to.of(service)
-	resp, err := to.seen.roundTrip(to.http, req, ctx, call)
+	w := to.seen.request(ctx, req)
+	ctx, span := w.begin(ctx, req)
+	out, d, err := to.request(ctx, call, req)
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		w.end(ctx, req, call, span, nil, err)
+		return nil, callError("http", call, err)
+	}
+	w.send(out, span)
+	d.mirrorHTTP(out)
+	resp, err := d.http.RoundTrip(out)
+	w.end(ctx, req, call, span, resp, err)
 	if err != nil {
 		return nil, callError("http", call, err)
 	}
+	d.response(resp)
 	return resp, nil
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections reach the pools.
 func (t *roundTripper) CloseIdleConnections() { t.next.CloseIdleConnections() }
 
-// WithHashKey gives a call the key of the RingHash and Maglev policies, so that
-// calls with one key go to one endpoint. It has no effect on other policies.
+// WithHashKey gives a call a key, such as a user's id. Calls with one key go to one
+// endpoint under the policies RingHash and Maglev, and to one branch of a
+// service-splitter, so that a share of the traffic is a share of the users.
 func WithHashKey(ctx context.Context, key string) context.Context {
+	ctx = context.WithValue(ctx, keyKey{}, key)
 	return balancer.WithHash(ctx, balancer.HashString(key))
+}
+
+type keyKey struct{}
+
+// stickyKey is the key of WithHashKey, or empty.
+func stickyKey(ctx context.Context) string {
+	key, _ := ctx.Value(keyKey{}).(string)
+	return key
 }

@@ -36,7 +36,7 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
 	h = m.watch.route(h)
-	h = resilience.NewHTTPInbound(h, resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
+	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 	return m.watch.serveHTTP(h) // outermost: it sees what the caller gets
 }

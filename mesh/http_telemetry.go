@@ -11,33 +11,66 @@ import (
 	"github.com/weft-mesh/weft/mesh/internal/telemetry"
 )
 
-// roundTrip sends a request with ctx, and counts it when its response's header is there.
-func (s *seen) roundTrip(next http.RoundTripper, req *http.Request, ctx context.Context, call *balancer.Call) (*http.Response, error) {
+// httpCall is one request as it is measured.
+type httpCall struct {
+	s      *seen
+	cell   *telemetry.Cell
+	method string
+	start  int64
+	draw   uint32
+	how    telemetry.Decision
+}
+
+// request begins a request: one look-up, one clock read, one decision.
+func (s *seen) request(ctx context.Context, req *http.Request) httpCall {
 	if s == nil {
-		return next.RoundTrip(req.WithContext(ctx))
+		return httpCall{}
 	}
-	method := telemetry.HTTPMethod(req.Method)
-	draw, start := telemetry.Draw(), balancer.Now()
-	how := s.w.tracer.Decide(ctx, draw)
-	out, span := s.trace(ctx, req, method, how)
-	resp, err := next.RoundTrip(out)
-	took := time.Duration(balancer.Now() - start)
+	method, draw := telemetry.HTTPMethod(req.Method), telemetry.Draw()
+	return httpCall{s, s.https.Cell(method), method, balancer.Now(), draw, s.w.tracer.Decide(ctx, draw)}
+}
+
+// begin begins the span of a sampled request.
+func (c httpCall) begin(ctx context.Context, req *http.Request) (context.Context, *telemetry.Call) {
+	if c.how != telemetry.Sampled {
+		return ctx, nil
+	}
+	sctx, span := c.s.w.tracer.Call(ctx, c.method, c.s.attrs(req, c.method)...)
+	if !span.Recorded() {
+		return sctx, nil
+	}
+	span.Owner = c.s
+	return span.With(sctx), span
+}
+
+// send tells the other end of the trace; a span's attempts do so themselves.
+func (c httpCall) send(out *http.Request, span *telemetry.Call) {
+	if c.s != nil && span == nil && c.s.w.tracer.Carries(out.Context(), c.how) {
+		c.s.w.tracer.SendHTTP(out.Context(), out, c.how, c.s.stranger())
+	}
+}
+
+// end counts a request when its response's header is there.
+func (c httpCall) end(ctx context.Context, req *http.Request, call *balancer.Call, span *telemetry.Call, resp *http.Response, err error) {
+	if c.s == nil {
+		return
+	}
+	took := time.Duration(balancer.Now() - c.start)
 	end := httpEnd(resp, err)
-	slow := s.https.Cell(method).Record(end, took, draw)
+	slow := c.cell.Record(end, took, c.draw)
 	failed := telemetry.HTTPFailed(end, false)
-	if span == nil && !failed && !slow && !s.w.access.Wants(false, draw) {
-		return resp, err
+	if span == nil && !failed && !slow && !c.s.w.access.Wants(false, c.draw) {
+		return
 	}
-	e := ended{"http", method, telemetry.HTTPEndName(end), httpFailure(end, false), took, draw, slow}
+	e := ended{"http", c.method, telemetry.HTTPEndName(end), httpFailure(end, false), took, c.draw, slow}
 	var attrs []attribute.KeyValue
 	if resp != nil {
 		attrs = append(attrs, attribute.Int(telemetry.AttrHTTPStatus, resp.StatusCode))
 	}
 	if span == nil {
-		attrs = append(attrs, s.attrs(req, method)...)
+		attrs = append(attrs, c.s.attrs(req, c.method)...)
 	}
-	s.finish(out.Context(), call, span, e, err, attrs...)
-	return resp, err
+	c.s.finish(ctx, call, span, e, err, attrs...)
 }
 
 func (s *seen) attrs(req *http.Request, method string) []attribute.KeyValue {
@@ -46,25 +79,6 @@ func (s *seen) attrs(req *http.Request, method string) []attribute.KeyValue {
 		attribute.String(telemetry.AttrServerAddress, s.service),
 		attribute.String(telemetry.AttrURLPath, req.URL.Path),
 	}
-}
-
-// trace is the request that goes to the attempts: with a span if it is sampled, or
-// with the headers of the trace that it is in.
-func (s *seen) trace(ctx context.Context, req *http.Request, method string, how telemetry.Decision) (*http.Request, *telemetry.Call) {
-	t, foreign := s.w.tracer, s.foreign.Load()
-	if !t.Carries(ctx, how) {
-		return req.WithContext(ctx), nil
-	}
-	if how == telemetry.Sampled {
-		sctx, span := t.Call(ctx, method, s.attrs(req, method)...)
-		if span.Owner = s; span.Recorded() {
-			return req.WithContext(span.With(sctx)), span
-		}
-		ctx = sctx
-	}
-	out := req.WithContext(ctx)
-	t.SendHTTP(ctx, out, how, foreign)
-	return out, nil
 }
 
 func httpEnd(resp *http.Response, err error) int {
@@ -103,7 +117,7 @@ func (t httpAttempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	s := span.Owner.(*seen)
 	actx, a := span.Attempt(ctx)
 	out := req.WithContext(actx)
-	t.w.tracer.SendHTTP(actx, out, telemetry.Sampled, s.foreign.Load())
+	t.w.tracer.SendHTTP(actx, out, telemetry.Sampled, s.stranger())
 	resp, err := t.next.RoundTrip(out)
 	s.endAttempt(a, call, "", httpFailure(httpEnd(resp, err), false))
 	return resp, err

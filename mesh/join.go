@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/devca"
 )
@@ -23,6 +24,7 @@ type Mesh struct {
 	catalog   resolver.Catalog
 	caches    []namedCache
 	registrar resolver.Registrar
+	chains    chain.Source // nil: there are none
 	identity  security.Source
 	store     *balancer.Store
 	to        *destinations
@@ -57,6 +59,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err != nil {
 		return nil, &Error{Op: "join", Service: cfg.Service, Err: err}
 	}
+	r.guardCallbacks()
 	m = &Mesh{cfg: r, log: r.Logger, store: &balancer.Store{}}
 	defer func() {
 		if err != nil {
@@ -83,6 +86,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	}
 	if m.to, err = newDestinations(r); err != nil {
 		return m, err
+	}
+	if m.chains != nil {
+		m.to.route = newRouting(m, m.chains)
 	}
 	m.onLeave(func(context.Context) error { m.to.close(); return nil })
 	if err = m.openTelemetry(); err != nil {

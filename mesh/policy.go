@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/resilience"
+	"github.com/weft-mesh/weft/resolver/chain"
 )
 
 // ServicePolicy says how calls to a service survive. The zero value is a safe
@@ -53,6 +54,13 @@ type ServicePolicy struct {
 	Fault *resilience.Fault
 	// Gates are the user's own, entered once per call, after all of the above. Empty: none.
 	Gates []resilience.Gate
+	// Traffic is what the service asks of its callers beyond Consul's config entries;
+	// weft- keys in the Meta of its service-defaults entry go before it. It counts
+	// only where chains are read, see Config.Entries. Zero: nothing.
+	Traffic chain.Policy
+	// Active makes one subset of the service take all traffic of its splitters: a
+	// switch between blue and green that may be set at any time. nil: the weights hold.
+	Active *chain.Switch
 	// Idempotent lists gRPC methods, "/pay.Pay/Get", and whole services, "/pay.Pay/",
 	// that may be called twice. Empty: those that say so themselves.
 	Idempotent []string
@@ -60,7 +68,15 @@ type ServicePolicy struct {
 
 // check refuses what makes no sense, by its field.
 func (p ServicePolicy) check() error {
-	if _, err := p.loop(); err != nil {
+	budget, err := resilience.NewBudget(p.Budget)
+	if err != nil {
+		return err
+	}
+	loop, err := p.loop(budget)
+	if err != nil {
+		return err
+	}
+	if _, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Loop: loop, Idempotent: p.Idempotent}); err != nil {
 		return err
 	}
 	if _, err := resilience.NewOutlier(p.Outlier); err != nil {
@@ -69,14 +85,10 @@ func (p ServicePolicy) check() error {
 	if _, err := resilience.NewBreakerSet(p.Breaker, 0); err != nil {
 		return err
 	}
-	_, err := p.callLayers()
+	_, err = p.callLayers()
 	return err
 }
 
-func (p ServicePolicy) loop() (*resilience.Loop, error) {
-	budget, err := resilience.NewBudget(p.Budget)
-	if err != nil {
-		return nil, err
-	}
+func (p ServicePolicy) loop(budget *resilience.Budget) (*resilience.Loop, error) {
 	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Classify: p.Classify, Retry: p.Retry, Hedge: p.Hedge, Budget: budget})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/consul"
@@ -42,6 +43,12 @@ func (m *Mesh) openCatalog(ctx context.Context) error {
 	if m.registrar == nil {
 		m.registrar, _ = m.catalog.(resolver.Registrar)
 	}
+	if m.cfg.Chains != nil {
+		m.chains = m.cfg.Chains
+	}
+	if m.cfg.NoChains {
+		m.chains = nil
+	}
 	return err
 }
 
@@ -49,7 +56,8 @@ func (m *Mesh) openCatalog(ctx context.Context) error {
 // that clouds fail apart.
 func (m *Mesh) openClouds(ctx context.Context) error {
 	var sources []resolver.Source
-	var home *consul.Catalog // announces this process
+	var home *consul.Catalog                  // announces this process
+	m.cfg.Clouds = slices.Clone(m.cfg.Clouds) // the names are filled in
 	for i, cfg := range m.cfg.Clouds {
 		if cfg.Logger == nil {
 			cfg.Logger = m.log
@@ -59,6 +67,7 @@ func (m *Mesh) openClouds(ctx context.Context) error {
 			return fmt.Errorf("mesh: Config.Clouds[%d]: %w", i, err)
 		}
 		m.onLeave(src.Close)
+		m.cfg.Clouds[i].Name = src.Name()
 		own := cfg.Datacenter == "" && cfg.Peer == ""
 		if own && (home == nil || src.Name() == m.cfg.Locality.Cloud) {
 			home = src
@@ -88,6 +97,11 @@ func (m *Mesh) openClouds(ctx context.Context) error {
 	}
 	if m.registrar == nil {
 		m.registrar = home
+	}
+	if m.cfg.Chains == nil && !m.cfg.NoChains {
+		chains := home.Chains(m.cfg.SnapshotDir)
+		m.onLeave(chains.Close)
+		m.chains = chains
 	}
 	m.learnLocality(ctx, home)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,9 @@ type watch struct {
 	access *telemetry.Access
 	cloud  string
 	own    func() (security.PeerID, error)
+
+	foreign  atomic.Bool // an endpoint of another trust domain was listed, of any service
+	breakers sync.Map    // [2]string of service and cloud to resilience.BreakerState
 
 	rpcs     *telemetry.Group[string]
 	requests *telemetry.Group[telemetry.HTTPKey]
@@ -121,22 +125,39 @@ type seen struct {
 	https   *telemetry.Group[string]
 	places  *telemetry.Places
 	foreign atomic.Bool // an endpoint of another trust domain was listed
+	routed  bool        // calls may go to other services' endpoints
 }
 
+// stranger reports whether a call may end up in another trust domain.
+func (s *seen) stranger() bool { return s.foreign.Load() || s.routed && s.w.foreign.Load() }
+
 // destination counts the calls to a service from here on.
-func (w *watch) destination(service string, to *destination) {
+func (w *watch) destination(service string, to *destination, routed bool) {
 	if w == nil {
 		return
 	}
 	name := cmp.Or(service, telemetry.Other)
-	s := &seen{w: w, service: name, rpcs: w.reg.RPCClient(name), https: w.reg.HTTPClient(name), places: w.reg.Places(name)}
-	to.seen = s
-	next := to.balancer.Observe
-	to.balancer.Observe = func(n *balancer.Node, o resilience.Outcome, took time.Duration) {
+	to.seen = &seen{w: w, service: name, rpcs: w.reg.RPCClient(name), https: w.reg.HTTPClient(name), places: w.reg.Places(name), routed: routed}
+	to.balancer.Observe = to.seen.observe(to.balancer.Observe)
+}
+
+// observe counts the attempts that a balancer tells of, and tells next.
+func (s *seen) observe(next func(*balancer.Node, resilience.Outcome, time.Duration)) func(*balancer.Node, resilience.Outcome, time.Duration) {
+	if s == nil {
+		return next
+	}
+	return func(n *balancer.Node, o resilience.Outcome, took time.Duration) {
 		s.places.Record(n.Endpoint(), o, took)
 		if next != nil {
 			next(n, o, took)
 		}
+	}
+}
+
+// breaker keeps the state of a breaker.
+func (w *watch) breaker(ch resilience.BreakerChange) {
+	if w != nil {
+		w.breakers.Store([2]string{ch.Service, ch.Cloud}, ch.To)
 	}
 }
 
@@ -149,6 +170,7 @@ func (m *Mesh) noticing(keep func(*resolver.Endpoint) bool) func(*resolver.Endpo
 	return func(e *resolver.Endpoint) bool {
 		own, err := m.watch.own()
 		if err != nil || !strings.HasPrefix(m.peerID(e), "spiffe://"+own.TrustDomain().Name()+"/") {
+			m.watch.foreign.Store(true)
 			m.to.of(e.Service).seen.foreign.Store(true)
 		}
 		return keep(e)

@@ -72,7 +72,7 @@ func (m *Mesh) observeBalancers(emit telemetry.Emit) {
 			s.panic = s.panic || t.Panic
 			shares[t.Locality] += t.Share
 			for _, n := range t.Nodes {
-				if state := stateOf(n); rank[state] >= rank[s.nodes[n.ID]] {
+				if state := stateOf(n); stateRank[state] >= stateRank[s.nodes[n.ID]] {
 					s.nodes[n.ID] = state
 				}
 			}
@@ -86,7 +86,7 @@ func (m *Mesh) observeBalancers(emit telemetry.Emit) {
 			count[state]++
 		}
 		count["unused"] = max(0, s.listed-len(s.nodes))
-		for state := range rank {
+		for state := range stateRank {
 			emit(telemetry.Endpoints, float64(count[state]), svc, attribute.String(telemetry.AttrState, state))
 		}
 		panicking := 0.0
@@ -100,9 +100,9 @@ func (m *Mesh) observeBalancers(emit telemetry.Emit) {
 	}
 }
 
-// rank orders the states of an endpoint, the best last. Critical ones are chosen
+// stateRank orders the states of an endpoint, the best last. Critical ones are chosen
 // only in panic; those that are not chosen are "unused".
-var rank = map[string]int{"unused": 0, "critical": 1, "failed": 2, "idle": 3, "connecting": 4, "ejected": 5, "ready": 6}
+var stateRank = map[string]int{"unused": 0, "critical": 1, "failed": 2, "idle": 3, "connecting": 4, "ejected": 5, "ready": 6}
 
 func stateOf(n balancer.NodeStatus) string {
 	switch {

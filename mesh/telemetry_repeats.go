@@ -19,26 +19,29 @@ func (d *destinations) observe(emit telemetry.Emit) {
 			continue
 		}
 		svc := attribute.String(telemetry.AttrService, to.seen.service)
-		st := to.loop.Status()
+		st := to.way.loop.Status()
 		emit(telemetry.Retries, float64(st.Retries), svc)
 		emit(telemetry.Hedges, float64(st.Hedges), svc)
 		emit(telemetry.BudgetExhausted, float64(st.Exhausted), svc)
 		emit(telemetry.BudgetRemaining, float64(st.Budget.Left), svc)
-		if to.breakers == nil {
-			continue
-		}
-		open := to.breakers.States()
 		for _, cloud := range to.seen.places.Clouds() {
-			state := 0.0
-			switch open[[2]string{to.seen.service, cloud}] {
-			case resilience.BreakerHalfOpen:
-				state = 1
-			case resilience.BreakerOpen:
-				state = 2
+			if _, told := d.watch.breakers.Load([2]string{to.seen.service, cloud}); !told { // it never opened
+				emit(telemetry.BreakerState, 0, svc, attribute.String(telemetry.AttrPeerCloud, cloud))
 			}
-			emit(telemetry.BreakerState, state, svc, attribute.String(telemetry.AttrPeerCloud, cloud))
 		}
 	}
+	d.watch.breakers.Range(func(k, v any) bool {
+		of := k.([2]string)
+		state := 0.0
+		switch v.(resilience.BreakerState) {
+		case resilience.BreakerHalfOpen:
+			state = 1
+		case resilience.BreakerOpen:
+			state = 2
+		}
+		emit(telemetry.BreakerState, state, attribute.String(telemetry.AttrService, of[0]), attribute.String(telemetry.AttrPeerCloud, of[1]))
+		return true
+	})
 }
 
 // refusal is why a handshake was refused, in a word for a metric.

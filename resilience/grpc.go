@@ -53,7 +53,7 @@ func FromGRPC(r GRPCReply) Outcome {
 		}
 		return Outcome{Class: Success}
 	}
-	o := Outcome{Class: grpcClass(r), Unsent: !r.BytesSent && !r.BytesReceived}
+	o := Outcome{Class: grpcClass(r), Unsent: !r.BytesSent && !r.BytesReceived, Code: uint16(grpcCode(r.Err))}
 	o.Silent = o.Class == Neutral && r.BytesSent && !r.BytesReceived && grpcCode(r.Err) == codes.DeadlineExceeded
 	if o.Class == Throttled && len(r.Trailer[RefusedKey]) > 0 {
 		o.Unsent = true

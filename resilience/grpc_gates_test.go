@@ -144,7 +144,7 @@ func TestGRPCRefusals(t *testing.T) {
 				}
 				if where == "server" && name == "rate" {
 					o := FromGRPC(GRPCReply{Err: unary, BytesSent: true, BytesReceived: true, Trailer: trailer})
-					if o != (Outcome{Class: Throttled, Unsent: true, RetryAfter: 251 * time.Millisecond}) {
+					if o != (Outcome{Class: Throttled, Unsent: true, RetryAfter: 251 * time.Millisecond, Code: 8}) {
 						t.Errorf("the client sees %+v", o)
 					}
 				}

@@ -59,6 +59,9 @@ func TestFromGRPC(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			if tt.in.Err != nil {
+				tt.want.Code = uint16(grpcCode(tt.in.Err))
+			}
 			if got := FromGRPC(tt.in); got != tt.want {
 				t.Errorf("FromGRPC(%+v) = %+v, want %+v", tt.in, got, tt.want)
 			}

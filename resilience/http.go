@@ -35,7 +35,7 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	if resp == nil {
 		return Outcome{Unsent: true}
 	}
-	var o Outcome
+	o := Outcome{Code: uint16(resp.StatusCode)}
 	switch c := resp.StatusCode; {
 	case (c == http.StatusTooManyRequests || c == http.StatusServiceUnavailable) && resp.Header.Get(RefusedKey) != "":
 		o.Class, o.Unsent = Throttled, true
@@ -46,7 +46,8 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	case c >= 500:
 		o.Class = Failure
 	default:
-		return Outcome{Class: Success}
+		o.Class = Success
+		return o
 	}
 	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
 	if resp.Header.Get(RetriedKey) != "" {

@@ -62,6 +62,9 @@ func TestFromHTTP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			if tt.resp != nil && tt.err == nil {
+				tt.want.Code = uint16(tt.resp.StatusCode)
+			}
 			if got := FromHTTP(tt.resp, tt.err, tt.caller); got != tt.want {
 				t.Errorf("FromHTTP = %+v, want %+v", got, tt.want)
 			}

@@ -65,7 +65,6 @@ type Loop struct {
 	budget  *Budget
 	seen    latencies // of calls that may be hedged
 	judge   Classifier
-	counts  loopCounts
 }
 
 // NewLoop makes a Loop. The error names the field that makes no sense.
@@ -213,10 +212,10 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopTime
 	}
 	if !o.Unsent && !l.budget.Retry() {
-		l.counts.exhausted.Add(1)
+		l.budget.counts.exhausted.Add(1)
 		return 0, StopBudget
 	}
-	l.counts.retries.Add(1)
+	l.budget.counts.retries.Add(1)
 	return wait, stopNot
 }
 

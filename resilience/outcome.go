@@ -57,6 +57,10 @@ type Outcome struct {
 	// may. See [OutlierHost.Silent].
 	Silent bool
 
+	// Code is what the endpoint answered: the HTTP status, or the gRPC status code,
+	// which is below 100. 0: nothing, or gRPC's OK.
+	Code uint16
+
 	once bool // the request is used up and cannot be made again
 }
 

@@ -49,7 +49,6 @@ type fleet struct {
 	embedded *mesh.Embedded
 	net      virtual.Net
 	working  atomic.Int64 // handlers that have not returned
-	limits   []*resilience.ConcurrencyLimit
 	callers  []grpc_testing.TestServiceClient
 	closers  []func()
 }
@@ -83,10 +82,13 @@ func (f *fleet) close() {
 
 func (f *fleet) join(ctx context.Context, name string, in mesh.InboundPolicy) (*mesh.Mesh, error) {
 	m, err := mesh.Join(ctx, mesh.Config{
-		Service:      name,
-		Locality:     resolver.Locality{Cloud: "aws"},
-		Embedded:     f.embedded,
-		Policy:       mesh.ServicePolicy{Idempotent: []string{"/grpc.testing.TestService/"}},
+		Service:  name,
+		Locality: resolver.Locality{Cloud: "aws"},
+		Embedded: f.embedded,
+		Policy: mesh.ServicePolicy{
+			Idempotent: []string{"/grpc.testing.TestService/"},
+			Throttle:   &resilience.ThrottleConfig{},
+		},
 		Inbound:      in,
 		Propagation:  -1,
 		DrainTimeout: -1,
@@ -99,16 +101,7 @@ func (f *fleet) join(ctx context.Context, name string, in mesh.InboundPolicy) (*
 
 // serve starts a replica.
 func (f *fleet) serve(ctx context.Context, k kind, rnd *rand.Rand) error {
-	in := mesh.InboundPolicy{NoDeadline: !k.deadline}
-	if k.limit != nil {
-		limit, err := resilience.NewConcurrencyLimit(*k.limit)
-		if err != nil {
-			return err
-		}
-		f.limits = append(f.limits, limit)
-		in.Gates = []resilience.Gate{limit}
-	}
-	m, err := f.join(ctx, service, in)
+	m, err := f.join(ctx, service, mesh.InboundPolicy{NoDeadline: !k.deadline, Concurrency: k.limit})
 	if err != nil {
 		return err
 	}
@@ -122,18 +115,13 @@ func (f *fleet) serve(ctx context.Context, k kind, rnd *rand.Rand) error {
 	return nil
 }
 
-// call makes a member that calls, with a throttle before the mesh's own policy.
+// call makes a member that calls.
 func (f *fleet) call(ctx context.Context) error {
 	m, err := f.join(ctx, "caller", mesh.InboundPolicy{})
 	if err != nil {
 		return err
 	}
-	throttle, err := resilience.NewThrottle(resilience.ThrottleConfig{})
-	if err != nil {
-		return err
-	}
-	gates := resilience.NewGRPCClientGates(service, throttle)
-	conn, err := m.Dial(service, grpc.WithContextDialer(f.net.Dial), grpc.WithChainUnaryInterceptor(gates.Unary))
+	conn, err := m.Dial(service, grpc.WithContextDialer(f.net.Dial))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 // class does not notice; without a limit it does nearly nothing.
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	s := scene{loads: []float64{1, 3}, warm: 3 * time.Second, span: 2 * time.Second, seed: 1}
+	s := scene{loads: []float64{1, 3}, warm: time.Second, span: time.Second, seed: 1}
 	all, err := s.sweep(t, kinds()[3], func(o *outcome, load float64) { o.print("vegas", load) })
 	if err != nil {
 		t.Fatal(err)
@@ -17,7 +17,7 @@ func TestOverload(t *testing.T) {
 	if ratio, top, _ := judge(all); ratio < 0.92 || top < 0.999 {
 		t.Errorf("goodput %.3f of its peak, want 0.92; top class %.4f, want 0.999", ratio, top)
 	}
-	s.loads, s.span = s.loads[1:], time.Second
+	s.loads = s.loads[1:]
 	bare, err := s.sweep(t, kinds()[0], func(o *outcome, load float64) { o.print("nothing", load) })
 	if err != nil {
 		t.Fatal(err)

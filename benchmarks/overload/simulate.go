@@ -9,8 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/resilience"
 )
@@ -24,8 +26,7 @@ var classes = [resilience.Priorities]resilience.Priority{
 type outcome struct {
 	offered, good [resilience.Priorities]int // good: answered in time
 	top           []time.Duration            // how long the good ones of the top class took
-	refused       int                        // by the limits of the replicas
-	limit         int                        // of all replicas, at the end; 0: none
+	refused       int                        // by the replicas, or by the caller for their sake
 	span          time.Duration
 }
 
@@ -74,8 +75,6 @@ func simulate(t *testing.T, s scene, k kind, load float64) (o outcome, err error
 func (s scene) offer(ctx context.Context, f *fleet, load float64) outcome {
 	begin, o := time.Now(), outcome{span: s.span}
 	var mu sync.Mutex
-	before := 0
-	time.AfterFunc(s.warm, func() { before = f.refused() })
 	var callers, calls sync.WaitGroup
 	for i, to := range f.callers {
 		callers.Go(func() {
@@ -93,17 +92,13 @@ func (s scene) offer(ctx context.Context, f *fleet, load float64) outcome {
 					mu.Lock()
 					defer mu.Unlock()
 					if !early {
-						o.note(rank, took, err == nil)
+						o.note(rank, took, err)
 					}
 				})
 			}
 		})
 	}
 	callers.Wait()
-	o.refused = f.refused() - before
-	for _, l := range f.limits {
-		o.limit += l.Limit()
-	}
 	calls.Wait()
 	return o
 }
@@ -116,23 +111,15 @@ func call(ctx context.Context, to grpc_testing.TestServiceClient, p resilience.P
 	return err
 }
 
-func (o *outcome) note(rank int, took time.Duration, good bool) {
+func (o *outcome) note(rank int, took time.Duration, err error) {
 	o.offered[rank]++
-	if !good {
-		return
-	}
-	o.good[rank]++
-	if rank == 0 {
-		o.top = append(o.top, took)
-	}
-}
-
-// refused is how many calls the limits refused.
-func (f *fleet) refused() (n int) {
-	for _, l := range f.limits {
-		for _, r := range l.Refused() {
-			n += int(r)
+	switch {
+	case status.Code(err) == codes.ResourceExhausted:
+		o.refused++
+	case err == nil:
+		o.good[rank]++
+		if rank == 0 {
+			o.top = append(o.top, took)
 		}
 	}
-	return n
 }

@@ -1,5 +1,5 @@
 // Package drill is what the failure drills share, in both their forms: simulated
-// (mesh/internal/drills) and real (internal/drills, a module of its own).
+// (mesh/internal/drills) and real (benchmarks/drills).
 //
 // A [Ledger] has a line for each request of a drill: when it was due, what became of
 // it, the attempts that left the caller, and each time that a server began to work

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 )
 
@@ -51,4 +52,13 @@ func (e *Events) Counts() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.Clone(e.counts)
+}
+
+// Changes are the counts of what is about outliers and breakers.
+func (e *Events) Changes() map[string]int {
+	out := e.Counts()
+	maps.DeleteFunc(out, func(key string, _ int) bool {
+		return !strings.HasPrefix(key, "endpoint.") && !strings.HasPrefix(key, "zone.") && !strings.HasPrefix(key, "breaker.")
+	})
+	return out
 }

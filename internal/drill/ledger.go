@@ -118,6 +118,9 @@ func Due(from, to time.Duration) func(*Request) bool {
 	return func(r *Request) bool { return r.Due >= from && r.Due < to }
 }
 
+// Finish ends a request that was not made by Open.
+func (r *Request) Finish(err error) { r.ledger.end(r, err) }
+
 // end notes what became of r.
 func (l *Ledger) end(r *Request, err error) {
 	l.mu.Lock()

@@ -19,19 +19,19 @@ const MaxBytes = 8 << 20
 func Decode(r io.Reader) (*Chain, []Problem, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("chain: reading a discovery chain: %w", err)
+		return nil, nil, fmt.Errorf("resolver/chain: reading a discovery chain: %w", err)
 	}
 	if len(data) > MaxBytes {
-		return nil, nil, fmt.Errorf("chain: the discovery chain is longer than %d bytes", MaxBytes)
+		return nil, nil, fmt.Errorf("resolver/chain: the discovery chain is longer than %d bytes", MaxBytes)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var doc map[string]any
 	if err := d.Decode(&doc); err != nil {
-		return nil, nil, fmt.Errorf("chain: the discovery chain is not a JSON object: %w", truncated(err))
+		return nil, nil, fmt.Errorf("resolver/chain: the discovery chain is not a JSON object: %w", truncated(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, nil, errors.New("chain: something follows the discovery chain's JSON object")
+		return nil, nil, errors.New("resolver/chain: something follows the discovery chain's JSON object")
 	}
 	body, ok := doc["Chain"].(map[string]any)
 	if !ok {

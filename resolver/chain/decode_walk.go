@@ -39,7 +39,7 @@ func (w *walk) value(at string, from any, to reflect.Value) error {
 	case reflect.Slice:
 		list, ok := from.([]any)
 		if !ok {
-			return wrong(at, from, "a list")
+			return mistyped(at, from, "a list")
 		}
 		v := reflect.MakeSlice(to.Type(), len(list), len(list))
 		for i, e := range list {
@@ -56,7 +56,7 @@ func (w *walk) value(at string, from any, to reflect.Value) error {
 func (w *walk) object(at string, from any, to reflect.Value) error {
 	m, ok := from.(map[string]any)
 	if !ok {
-		return wrong(at, from, "an object")
+		return mistyped(at, from, "an object")
 	}
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		f := to.FieldByName(k)
@@ -75,7 +75,7 @@ func (w *walk) object(at string, from any, to reflect.Value) error {
 func (w *walk) table(at string, from any, to reflect.Value) error {
 	m, ok := from.(map[string]any)
 	if !ok {
-		return wrong(at, from, "an object")
+		return mistyped(at, from, "an object")
 	}
 	v := reflect.MakeMapWithSize(to.Type(), len(m))
 	for k, e := range m {
@@ -98,86 +98,17 @@ func (w *walk) duration(at string, from any, to reflect.Value) error {
 		}
 		d, err := time.ParseDuration(v)
 		if err != nil {
-			return fmt.Errorf("chain: %s is %q, not a duration", clip(at), clip(v))
+			return fmt.Errorf("resolver/chain: %s is %q, not a duration", clip(at), clip(v))
 		}
 		to.SetInt(int64(d))
 		return nil
 	case json.Number:
 		n, err := v.Int64()
 		if err != nil {
-			return fmt.Errorf("chain: %s is %s, not a number of nanoseconds", clip(at), clip(v.String()))
+			return fmt.Errorf("resolver/chain: %s is %s, not a number of nanoseconds", clip(at), clip(v.String()))
 		}
 		to.SetInt(n)
 		return nil
 	}
-	return wrong(at, from, "a duration")
-}
-
-func scalar(at string, from any, to reflect.Value) error {
-	switch v := from.(type) {
-	case string:
-		if to.Kind() == reflect.String {
-			to.SetString(v)
-			return nil
-		}
-	case bool:
-		if to.Kind() == reflect.Bool {
-			to.SetBool(v)
-			return nil
-		}
-	case json.Number:
-		switch to.Kind() {
-		case reflect.Float32:
-			f, err := strconv.ParseFloat(v.String(), 32)
-			if err != nil {
-				return wrong(at, from, "a number that a float32 can hold")
-			}
-			to.SetFloat(f)
-			return nil
-		case reflect.Uint32, reflect.Uint64:
-			n, err := strconv.ParseUint(v.String(), 10, to.Type().Bits())
-			if err != nil {
-				return wrong(at, from, "a whole number of 0 or more")
-			}
-			to.SetUint(n)
-			return nil
-		}
-	}
-	return wrong(at, from, "a "+to.Kind().String())
-}
-
-func wrong(at string, got any, want string) error {
-	text := fmt.Sprint(got)
-	switch got.(type) {
-	case map[string]any:
-		text = "an object"
-	case []any:
-		text = "a list"
-	}
-	return fmt.Errorf("chain: %s is %s, want %s", clip(at), clip(text), want)
-}
-
-// empty reports whether a value says nothing.
-func empty(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case string:
-		return v == ""
-	case bool:
-		return !v
-	case json.Number:
-		f, err := v.Float64()
-		return err == nil && f == 0
-	case []any:
-		return len(v) == 0
-	case map[string]any:
-		for _, e := range v {
-			if !empty(e) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
+	return mistyped(at, from, "a duration")
 }

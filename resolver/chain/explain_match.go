@@ -39,33 +39,33 @@ func source(s string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(s, `\A(?:`), `)\z`)
 }
 
-func (h *headerMatcher) describe() string {
+func (m *headerMatcher) describe() string {
 	verb := ""
-	if h.invert {
+	if m.invert {
 		verb = "not "
 	}
-	return verb + "header " + h.name.lower + h.value.describe()
+	return verb + "header " + m.name.lower + m.value.describe()
 }
 
-func (q *queryMatcher) describe() string { return "query " + q.name + q.value.describe() }
+func (m *queryMatcher) describe() string { return "query " + m.name + m.value.describe() }
 
-func (v *valueMatcher) describe() string {
+func (m *valueMatcher) describe() string {
 	s := ""
-	switch v.kind {
-	case present:
+	switch m.kind {
+	case anyValue:
 		return " present"
 	case exactValue:
-		s = " = " + v.text
+		s = " = " + m.text
 	case prefixValue:
-		s = " = " + v.text + "…"
+		s = " = " + m.text + "…"
 	case suffixValue:
-		s = " = …" + v.text
+		s = " = …" + m.text
 	case containsValue:
-		s = " = …" + v.text + "…"
+		s = " = …" + m.text + "…"
 	case regexValue:
-		s = " like " + source(v.re.String())
+		s = " like " + source(m.re.String())
 	}
-	if v.fold {
+	if m.fold {
 		s += " in any case"
 	}
 	return s

@@ -1,65 +1,13 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// GuardConfig says whom a Guard tells.
-type GuardConfig struct {
-	// OnEvent is told what happens, without a lock held, on the goroutine of a call;
-	// it must not block. nil: nobody.
-	OnEvent func(GuardEvent)
-}
-
-// GuardKind is what a GuardEvent tells.
-type GuardKind uint8
-
-const (
-	// TakenOut: the branch gets no calls until Until.
-	TakenOut GuardKind = iota
-	// Returning: the branch gets a tenth of its share, and more over the hold time.
-	Returning
-	// Restored: the branch has its whole share again.
-	Restored
-)
-
-// String is "taken out", "returning" or "restored".
-func (k GuardKind) String() string {
-	switch k {
-	case TakenOut:
-		return "taken out"
-	case Returning:
-		return "returning"
-	}
-	return "restored"
-}
-
-// GuardEvent is a change of a branch. Splitter is the name of the splitter's node,
-// Target the ID of the branch's target.
-type GuardEvent struct {
-	Kind     GuardKind
-	Splitter string
-	Target   string
-	// Reason says what was breached, with the numbers; of TakenOut only.
-	Reason string
-	// Until is when a branch that was taken out begins to return.
-	Until time.Time
-}
-
-// GuardStatus is how a branch stands.
-type GuardStatus struct {
-	// Splitter and Target are those of GuardEvent.
-	Splitter, Target string
-	// Share is how much of its weight the branch gets, from 0 to 1.
-	Share float64
-	// Baseline means that it is what the others of the splitter are compared with.
-	Baseline bool
-}
 
 // Guard takes branches of splitters out that breach the objective of their chain's
 // policy, in this process alone, and lets them back slowly. It outlives evaluators,
@@ -72,22 +20,26 @@ type Guard struct {
 	every   atomic.Int64
 
 	mu   sync.Mutex
-	arms map[string]map[string]*arm // by splitter and target
+	arms map[armPlace]map[string]*arm // by target
 }
+
+// armPlace is a splitter in the chain of a service.
+type armPlace struct{ service, splitter string }
 
 // NewGuard makes a Guard. It starts nothing and needs no closing.
 func NewGuard(cfg GuardConfig) *Guard {
-	g := &Guard{onEvent: cfg.OnEvent, start: time.Now(), arms: map[string]map[string]*arm{}}
+	g := &Guard{onEvent: cfg.OnEvent, start: time.Now(), arms: map[armPlace]map[string]*arm{}}
 	g.every.Store(int64(10 * time.Millisecond))
 	return g
 }
 
 // arm is a branch under guard.
 type arm struct {
-	g                *Guard
-	splitter, target string
-	share            atomic.Uint32 // of shareScale
-	seen             window
+	g      *Guard
+	place  armPlace
+	target string
+	share  atomic.Uint32 // of shareScale
+	seen   window
 
 	// What follows is changed with g.mu held.
 	objective Objective
@@ -106,81 +58,19 @@ const (
 	armReturning
 )
 
-// guard puts the branches of a splitter under guard.
-func (b *compiler) guard(s *splitter) {
-	o := b.e.policy.Guard
-	if b.opt.Guard == nil {
-		if o.On() {
-			b.p.add(kindDefaults, b.c.ServiceName, "Meta["+KeyGuardErrors+"]", "the caller has no guard; nothing is watched")
-		}
-		return
-	}
-	base := 0
-	if o.On() && o.Baseline != "" {
-		if base = s.branch(o.Baseline); base < 0 {
-			base = 0
-			b.p.add(kindDefaults, b.c.ServiceName, "Meta["+KeyGuardBaseline+"]", "no split leads to subset "+clip(o.Baseline)+"; the first one is the baseline")
-		}
-	}
-	arms := b.opt.Guard.watch(s, o, base)
-	for i, a := range arms {
-		s.branches[i].arm, s.branches[i].plan.arm = a, a
-	}
-}
-
-// watch gives the arms of a splitter's branches; all nil if nothing is to be
-// watched. Arms whose branch is gone are forgotten.
-func (g *Guard) watch(s *splitter, o Objective, base int) []*arm {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	arms := make([]*arm, len(s.branches))
-	if !o.On() {
-		delete(g.arms, s.name)
-		return arms
-	}
-	o = o.withDefaults()
-	g.every.Store(int64(min(max(o.Window/1000, time.Millisecond), 10*time.Millisecond, time.Duration(g.every.Load()))))
-	had, now := g.arms[s.name], map[string]*arm{}
-	for i := range s.branches {
-		id := s.branches[i].plan.Target.ID
-		a := now[id]
-		if a == nil {
-			a = had[id]
-		}
-		if a == nil || a.objective.Window != o.Window {
-			fresh := &arm{g: g, splitter: s.name, target: id}
-			fresh.seen.slot = max(o.Window/slots, 1)
-			fresh.share.Store(shareScale)
-			if a != nil {
-				fresh.state, fresh.since, fresh.until, fresh.fails = a.state, a.since, a.until, a.fails
-				fresh.share.Store(a.share.Load())
-			}
-			a = fresh
-		}
-		a.objective = o
-		now[id], arms[i] = a, a
-	}
-	for _, a := range now {
-		if a.baseline = arms[base]; a == arms[base] {
-			a.baseline, a.state, a.fails = nil, armIn, 0
-			a.share.Store(shareScale)
-		}
-	}
-	g.arms[s.name] = now
-	return arms
-}
-
-// Status is how the branches under guard stand, sorted by splitter and target.
+// Status is how the branches under guard stand, sorted by service, splitter and target.
 func (g *Guard) Status() []GuardStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []GuardStatus
-	for _, name := range slices.Sorted(maps.Keys(g.arms)) {
-		for _, id := range slices.Sorted(maps.Keys(g.arms[name])) {
-			a := g.arms[name][id]
-			list = append(list, GuardStatus{name, id, float64(a.share.Load()) / shareScale, a.baseline == nil})
+	for at, arms := range g.arms {
+		for id, a := range arms {
+			list = append(list, GuardStatus{at.service, at.splitter, id, float64(a.share.Load()) / shareScale, a.baseline == nil})
 		}
 	}
+	slices.SortFunc(list, func(a, b GuardStatus) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Splitter, b.Splitter), cmp.Compare(a.Target, b.Target))
+	})
 	return list
 }
 

@@ -9,7 +9,7 @@ const (
 
 // step moves the branch to its next state, if it is time, with g.mu held.
 func (a *arm) step(now time.Duration) (ev GuardEvent, changed bool) {
-	ev = GuardEvent{Splitter: a.splitter, Target: a.target}
+	ev = GuardEvent{Service: a.place.service, Splitter: a.place.splitter, Target: a.target}
 	hold := a.objective.Hold
 	switch a.state {
 	case armOut:

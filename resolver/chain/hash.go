@@ -4,18 +4,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"strconv"
-	"strings"
-	"time"
 )
-
-// Cookie is a cookie that a response is to set, so that the caller's next requests
-// have the same hash key.
-type Cookie struct {
-	// Name, Value and Path are the cookie's; an empty Path is left out.
-	Name, Value, Path string
-	// TTL is how long it holds. 0: for the session.
-	TTL time.Duration
-}
 
 // sourceKind is where a key comes from.
 type sourceKind uint8
@@ -95,22 +84,6 @@ func hashKey(list []hashPolicy, rd *reading) (key uint64, ok bool, set *Cookie) 
 	return key, ok, set
 }
 
-// cookieValue finds a cookie in the value of a header cookie.
-func cookieValue(line, name string) (string, bool) {
-	for line != "" {
-		var pair string
-		pair, line, _ = strings.Cut(line, ";")
-		n, v, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if ok && n == name {
-			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
-				v = v[1 : len(v)-1]
-			}
-			return v, true
-		}
-	}
-	return "", false
-}
-
 // hashString is FNV-1a with the final mix of splitmix64: the same in all processes
 // and releases, and that of package balancer.
 func hashString(s string) uint64 {
@@ -127,54 +100,4 @@ func mix(x uint64) uint64 {
 	x ^= x >> 27
 	x *= 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// cookie is the header to find a cookie in.
-func (b *compiler) cookie(name string) *headerName {
-	if !oneOf(b.e.cookies, name) {
-		b.e.cookies = append(b.e.cookies, name)
-	}
-	return b.name("cookie")
-}
-
-// hashPolicies compiles the policies of a load balancer; they count for the two
-// policies that hash.
-func (b *compiler) hashPolicies(lb *LoadBalancer, name string) (list []hashPolicy) {
-	if lb == nil {
-		return nil
-	}
-	switch lb.Policy {
-	case "ring_hash", "maglev":
-	case "", "least_request", "round_robin", "random":
-		if len(lb.HashPolicies) > 0 {
-			b.p.add(kindResolver, name, "LoadBalancer.HashPolicies", "policy "+lb.Policy+" does not hash; use ring_hash or maglev")
-		}
-		return nil
-	default:
-		b.p.add(kindResolver, name, "LoadBalancer.Policy", "policy "+clip(lb.Policy)+" is not known; the caller's own is used")
-		return nil
-	}
-	for i, p := range lb.HashPolicies {
-		at := "LoadBalancer.HashPolicies[" + strconv.Itoa(i) + "]"
-		h := hashPolicy{terminal: p.Terminal, cookie: p.CookieConfig}
-		h.name = p.FieldValue
-		switch {
-		case p.SourceIP:
-			h.kind = ipSource
-		case p.FieldValue == "":
-			b.p.add(kindResolver, name, at+".FieldValue", "it is empty; the policy is left out")
-			continue
-		case p.Field == "header":
-			h.kind, h.at = headerSource, b.name(p.FieldValue)
-		case p.Field == "cookie":
-			h.kind, h.at = cookieSource, b.cookie(p.FieldValue)
-		case p.Field == "query_parameter":
-			h.kind = querySource
-		default:
-			b.p.add(kindResolver, name, at+".Field", "field "+clip(p.Field)+" is not known; the policy is left out")
-			continue
-		}
-		list = append(list, h)
-	}
-	return list
 }

@@ -8,7 +8,12 @@ import (
 // httpHeaders reads the headers of an HTTP request.
 type httpHeaders http.Header
 
-func (h httpHeaders) Values(_, canonical string) []string { return h[canonical] }
+func (h httpHeaders) Values(lower, canonical string) []string {
+	if v, ok := h[canonical]; ok {
+		return v
+	}
+	return h[lower] // put there by hand; it is sent as well
+}
 
 // HTTPRequest is what a chain reads of r. It makes no copy of the headers.
 func HTTPRequest(r *http.Request) Request {
@@ -46,18 +51,18 @@ func (e Edits) ApplyHTTP(h http.Header) (host string) {
 }
 
 // RewriteURL is the URL with the path that the plan sends; u itself if it is the same.
-func (p *Plan) RewriteURL(u *url.URL) (*url.URL, error) {
+func (p *Plan) RewriteURL(u *url.URL) *url.URL {
 	if !p.Rewrites() {
-		return u, nil
+		return u
 	}
 	path := p.Rewrite(u.EscapedPath())
 	plain, err := url.PathUnescape(path)
-	if err != nil {
-		return nil, err
+	if err != nil { // neither part is broken
+		return u
 	}
 	c := *u
 	c.Path, c.RawPath = plain, path
-	return &c, nil
+	return &c
 }
 
 // HTTP is the cookie for a response's Set-Cookie.

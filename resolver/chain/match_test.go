@@ -238,7 +238,7 @@ func FuzzMatchPath(f *testing.F) {
 		case m.PathExact != "" && !fold && path != m.PathExact:
 			t.Fatalf("%q is not %q", path, m.PathExact)
 		}
-		if out := d.Rewrite(path); rewrite != "" && !strings.HasPrefix(out, rewrite) || rewrite == "" && out != path {
+		if out := d.Rewrite(path); d.Rewrites() && !strings.HasPrefix(out, d.rewrite) || !d.Rewrites() && out != path {
 			t.Fatalf("%q is rewritten by %q to %q", path, rewrite, out)
 		}
 	})

@@ -34,7 +34,7 @@ func stickyOf(v string) (kind sourceKind, name string, err error) {
 }
 
 // stickySource compiles the sources of the sticky key.
-func (b *compiler) stickySource() {
+func (b *evalCompiler) stickySource() {
 	for i, v := range b.e.policy.Sticky {
 		kind, name, err := stickyOf(v)
 		if err != nil { // of a policy in Go
@@ -53,7 +53,7 @@ func (b *compiler) stickySource() {
 }
 
 // checkActive reports a subset that no split leads to.
-func (b *compiler) checkActive() {
+func (b *evalCompiler) checkActive() {
 	name := b.e.policy.Active
 	if name == "" {
 		return

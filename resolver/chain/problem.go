@@ -9,6 +9,8 @@ type Problem struct {
 	// and "web". Of a service that is reached through a router or a splitter the
 	// entry may be that service's own.
 	Kind, Name string
+	// Source is the file of the entry; empty: it is not known, or there is none.
+	Source string
 	// Field is the path of the field in the entry, "Routes[2].Destination.IdleTimeout",
 	// or in the answer of Consul, "Chain.Nodes[…]", or a weft- key.
 	Field string
@@ -16,17 +18,20 @@ type Problem struct {
 	Why string
 }
 
-// String is "kind/name: field: why".
+// String is "kind/name: field: why", after the source if that is known.
 func (p Problem) String() string {
+	if p.Source != "" {
+		p.Kind = p.Source + ": " + p.Kind
+	}
 	return p.Kind + "/" + p.Name + ": " + p.Field + ": " + p.Why
 }
 
 // The kinds of config entries that problems name.
 const (
-	kindRouter   = "service-router"
-	kindSplitter = "service-splitter"
-	kindResolver = "service-resolver"
-	kindDefaults = "service-defaults"
+	kindRouter   = KindServiceRouter
+	kindSplitter = KindServiceSplitter
+	kindResolver = KindServiceResolver
+	kindDefaults = KindServiceDefaults
 	kindChain    = "discovery-chain"
 )
 
@@ -40,7 +45,7 @@ type problems struct {
 }
 
 func (p *problems) add(kind, name, field, why string) {
-	q := Problem{kind, clip(name), clip(field), why}
+	q := Problem{Kind: kind, Name: clip(name), Field: clip(field), Why: why}
 	if p.seen[q] || len(p.list) >= maxProblems {
 		return
 	}

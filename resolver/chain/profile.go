@@ -105,5 +105,5 @@ func ProfileOf(name string) (Profile, error) {
 	case NameSafe, "":
 		return SafeProfile(), nil
 	}
-	return Profile{}, fmt.Errorf("chain: there is no profile %q; use %q or %q", clip(name), NameConsul, NameSafe)
+	return Profile{}, fmt.Errorf("resolver/chain: there is no profile %q; use %q or %q", clip(name), NameConsul, NameSafe)
 }

@@ -31,7 +31,7 @@ type Options struct {
 // ErrNoRoute is what a caller may say when no route matches: Envoy answers 404, or
 // gRPC's Unimplemented. A router ends with a route for all paths that begin with
 // "/", so it is about paths that do not, like "*".
-var ErrNoRoute = errors.New("chain: no route matches")
+var ErrNoRoute = errors.New("resolver/chain: no route matches")
 
 // Evaluator decides what becomes of requests to a service. It is made once per
 // chain by [New] and never changes.

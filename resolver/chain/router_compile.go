@@ -18,9 +18,9 @@ const (
 // and what it points to must not change afterwards.
 func New(c *Chain, opt Options) (*Evaluator, []Problem, error) {
 	if c == nil {
-		return nil, nil, fmt.Errorf("chain: there is no chain")
+		return nil, nil, fmt.Errorf("resolver/chain: there is no chain")
 	}
-	b := &compiler{c: c, opt: opt, names: map[string]*headerName{}}
+	b := &evalCompiler{c: c, opt: opt, names: map[string]*headerName{}}
 	e := &Evaluator{chain: c, active: opt.Active, rand: opt.Rand}
 	b.e = e
 	var bad []Problem
@@ -41,6 +41,12 @@ func New(c *Chain, opt Options) (*Evaluator, []Problem, error) {
 	}
 	b.targets()
 	b.checkActive()
+	for _, s := range b.splits { // last: a chain that is refused changes nothing
+		b.guard(s)
+	}
+	if opt.Guard != nil {
+		opt.Guard.keep(c.ServiceName, b.splits)
+	}
 	e.names = make([]headerName, len(b.names))
 	for _, n := range b.names {
 		e.names[n.index] = *n
@@ -49,10 +55,10 @@ func New(c *Chain, opt Options) (*Evaluator, []Problem, error) {
 	return e, b.p.list, nil
 }
 
-func (b *compiler) start() error {
+func (b *evalCompiler) start() error {
 	n := b.c.Nodes[b.c.StartNode]
 	if n == nil {
-		return fmt.Errorf("chain: %s: StartNode %q is not in Nodes", clip(b.c.ServiceName), clip(b.c.StartNode))
+		return fmt.Errorf("resolver/chain: %s: StartNode %q is not in Nodes", clip(b.c.ServiceName), clip(b.c.StartNode))
 	}
 	var err error
 	switch n.Type {
@@ -63,21 +69,21 @@ func (b *compiler) start() error {
 	case ResolverNode:
 		b.e.only, err = b.plan(n, nil, n.LoadBalancer, -1, nil)
 	default:
-		return fmt.Errorf("chain: node %q is of type %q; the start is a router, a splitter or a resolver", clip(b.c.StartNode), clip(n.Type))
+		return fmt.Errorf("resolver/chain: node %q is of type %q; the start is a router, a splitter or a resolver", clip(b.c.StartNode), clip(n.Type))
 	}
 	return err
 }
 
-func (b *compiler) routes(n *Node) error {
+func (b *evalCompiler) routes(n *Node) error {
 	if len(n.Routes) == 0 || len(n.Routes) > maxRoutes {
-		return fmt.Errorf("chain: node %q has %d routes; 1 to %d can be", clip(b.c.StartNode), len(n.Routes), maxRoutes)
+		return fmt.Errorf("resolver/chain: node %q has %d routes; 1 to %d can be", clip(b.c.StartNode), len(n.Routes), maxRoutes)
 	}
 	b.e.router = b.c.ServiceName
 	b.e.routes = make([]route, len(n.Routes))
 	for i, def := range n.Routes {
 		at := "Routes[" + strconv.Itoa(i) + "]"
 		if def == nil {
-			return fmt.Errorf("chain: node %q: %s is null", clip(b.c.StartNode), at)
+			return fmt.Errorf("resolver/chain: node %q: %s is null", clip(b.c.StartNode), at)
 		}
 		m, err := b.matcher(def.Definition, b.e.router, at)
 		if err != nil {
@@ -87,7 +93,7 @@ func (b *compiler) routes(n *Node) error {
 		rt.matcher = *m
 		next := b.c.Nodes[def.NextNode]
 		if next == nil {
-			return fmt.Errorf("chain: node %q: %s.NextNode %q is not in Nodes", clip(b.c.StartNode), at, clip(def.NextNode))
+			return fmt.Errorf("resolver/chain: node %q: %s.NextNode %q is not in Nodes", clip(b.c.StartNode), at, clip(def.NextNode))
 		}
 		switch next.Type {
 		case SplitterNode:
@@ -95,7 +101,7 @@ func (b *compiler) routes(n *Node) error {
 		case ResolverNode:
 			rt.plan, err = b.plan(next, def, next.LoadBalancer, i, m)
 		default:
-			err = fmt.Errorf("chain: node %q: %s leads to a node of type %q; it must lead to a splitter or a resolver", clip(b.c.StartNode), at, clip(next.Type))
+			err = fmt.Errorf("resolver/chain: node %q: %s leads to a node of type %q; it must lead to a splitter or a resolver", clip(b.c.StartNode), at, clip(next.Type))
 		}
 		if err != nil {
 			return err
@@ -106,23 +112,23 @@ func (b *compiler) routes(n *Node) error {
 
 // splitter compiles a splitter for one route. Its load balancer's hash policies
 // hold for all branches, as they do in Envoy.
-func (b *compiler) splitter(n *Node, via *Route, index int, m *matcher) (*splitter, error) {
+func (b *evalCompiler) splitter(n *Node, via *Route, index int, m *matcher) (*splitter, error) {
 	if len(n.Splits) == 0 {
-		return nil, fmt.Errorf("chain: splitter %q has no splits", clip(n.Name))
+		return nil, fmt.Errorf("resolver/chain: splitter %q has no splits", clip(n.Name))
 	}
 	s := &splitter{name: n.Name}
 	seen := map[string]int{}
 	for i, def := range n.Splits {
 		at := fmt.Sprintf("splitter %q: Splits[%d]", clip(n.Name), i)
 		if def == nil {
-			return nil, fmt.Errorf("chain: %s is null", at)
+			return nil, fmt.Errorf("resolver/chain: %s is null", at)
 		}
 		if w := float64(def.Weight); !(w >= 0 && w <= 100) {
-			return nil, fmt.Errorf("chain: %s.Weight is %v; it is from 0 to 100", at, def.Weight)
+			return nil, fmt.Errorf("resolver/chain: %s.Weight is %v; it is from 0 to 100", at, def.Weight)
 		}
 		next := b.c.Nodes[def.NextNode]
 		if next == nil || next.Type != ResolverNode {
-			return nil, fmt.Errorf("chain: %s.NextNode %q is not a resolver in Nodes; Consul joins splitters that lead to splitters", at, clip(def.NextNode))
+			return nil, fmt.Errorf("resolver/chain: %s.NextNode %q is not a resolver in Nodes; Consul joins splitters that lead to splitters", at, clip(def.NextNode))
 		}
 		lb := next.LoadBalancer
 		if n.LoadBalancer != nil {
@@ -141,16 +147,15 @@ func (b *compiler) splitter(n *Node, via *Route, index int, m *matcher) (*splitt
 		s.branches = append(s.branches, br)
 	}
 	if s.total == 0 {
-		return nil, fmt.Errorf("chain: splitter %q: all weights are 0; they must sum to 100", clip(n.Name))
+		return nil, fmt.Errorf("resolver/chain: splitter %q: all weights are 0; they must sum to 100", clip(n.Name))
 	}
 	b.splits = append(b.splits, s)
-	b.guard(s)
 	return s, nil
 }
 
 // splitEdits puts the edits of a split before those of the route: in Envoy the
 // more specific ones come first, and the others may undo them.
-func (b *compiler) splitEdits(p *Plan, def *Split, name string, i int) {
+func (b *evalCompiler) splitEdits(p *Plan, def *Split, name string, i int) {
 	if def.Definition == nil {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // edits compiles header modifiers and appends them to the list.
-func (b *compiler) edits(to Edits, m *HeaderModifiers, kind, name, field string) Edits {
+func (b *evalCompiler) edits(to Edits, m *HeaderModifiers, kind, name, field string) Edits {
 	if m == nil {
 		return to
 	}
@@ -34,7 +34,7 @@ func (b *compiler) edits(to Edits, m *HeaderModifiers, kind, name, field string)
 			}
 			v, ok := literal(part.values[h])
 			if !ok {
-				b.p.add(kind, name, at, "the value has a placeholder of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign")
+				b.p.add(kind, name, at, "the value has a variable of Envoy (%…%), which only Envoy knows; the header is not changed. Write %% for a percent sign")
 				continue
 			}
 			to = append(to, Edit{part.op, low, textproto.CanonicalMIMEHeaderKey(h), v})
@@ -44,7 +44,7 @@ func (b *compiler) edits(to Edits, m *HeaderModifiers, kind, name, field string)
 }
 
 // editable reports whether a header may be edited.
-func (b *compiler) editable(h, kind, name, field string, remove bool) (string, bool) {
+func (b *evalCompiler) editable(h, kind, name, field string, remove bool) (string, bool) {
 	low := strings.ToLower(h)
 	switch {
 	case !token(low):
@@ -70,7 +70,7 @@ func token(s string) bool {
 	return s != "" && s != ":"
 }
 
-// literal is a value of Envoy's format without placeholders.
+// literal is a value of Envoy's format without variables.
 func literal(s string) (string, bool) {
 	plain := strings.ReplaceAll(s, "%%", "\x00")
 	if strings.ContainsRune(plain, '%') {

@@ -105,7 +105,7 @@ func (r *RetryRule) Again(x Reply) bool {
 const maxRetries = 99
 
 // retry compiles what a route says of retries; nil if it says nothing.
-func (b *compiler) retry(d *RouteDestination, router, at string) *RetryRule {
+func (b *evalCompiler) retry(d *RouteDestination, router, at string) *RetryRule {
 	if d.NumRetries == 0 && !d.RetryOnConnectFailure && len(d.RetryOn) == 0 && len(d.RetryOnStatusCodes) == 0 {
 		return nil
 	}

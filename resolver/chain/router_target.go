@@ -4,32 +4,39 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
+	"time"
 )
+
+// compiledConnect is the ConnectTimeout of chains whose entries do not say.
+const compiledConnect = 5 * time.Second
 
 // plan compiles the way over a route, if there is one, to a resolver. lb has the
 // hash policies; the policy itself is the resolver's.
-func (b *compiler) plan(n *Node, via *Route, lb *LoadBalancer, index int, m *matcher) (*Plan, error) {
+func (b *evalCompiler) plan(n *Node, via *Route, lb *LoadBalancer, index int, m *matcher) (*Plan, error) {
 	if b.plans++; b.plans > maxPlans {
-		return nil, fmt.Errorf("chain: %s: routes times splits make more than %d ways", clip(b.c.ServiceName), maxPlans)
+		return nil, fmt.Errorf("resolver/chain: %s: routes times splits make more than %d ways", clip(b.c.ServiceName), maxPlans)
 	}
 	r := n.Resolver
 	if r == nil {
-		return nil, fmt.Errorf("chain: resolver %q has no Resolver", clip(n.Name))
+		return nil, fmt.Errorf("resolver/chain: resolver %q has no Resolver", clip(n.Name))
 	}
 	t := b.c.Targets[r.Target]
 	if t == nil {
-		return nil, fmt.Errorf("chain: resolver %q: Target %q is not in Targets", clip(n.Name), clip(r.Target))
+		return nil, fmt.Errorf("resolver/chain: resolver %q: Target %q is not in Targets", clip(n.Name), clip(r.Target))
 	}
 	p := &Plan{Target: t, Route: index, Branch: -1, LoadBalancer: n.LoadBalancer}
-	p.ConnectTimeout = cmp.Or(r.ConnectTimeout, t.ConnectTimeout)
+	if p.ConnectTimeout = cmp.Or(r.ConnectTimeout, t.ConnectTimeout); r.Default && p.ConnectTimeout == compiledConnect {
+		p.ConnectTimeout = 0 // Consul fills it in where no entry says anything
+	}
 	p.hash = b.hashPolicies(lb, t.Service)
 	if r.Failover != nil {
 		for i, id := range r.Failover.Targets {
 			f := b.c.Targets[id]
 			if f == nil {
-				return nil, fmt.Errorf("chain: resolver %q: Failover.Targets[%d] %q is not in Targets", clip(n.Name), i, clip(id))
+				return nil, fmt.Errorf("resolver/chain: resolver %q: Failover.Targets[%d] %q is not in Targets", clip(n.Name), i, clip(id))
 			}
 			p.Failover = append(p.Failover, f)
 		}
@@ -49,7 +56,7 @@ func (b *compiler) plan(n *Node, via *Route, lb *LoadBalancer, index int, m *mat
 
 // resolverTimeout: in Envoy the timeout belongs to the route, and Consul fills in
 // the resolver's only where there is neither router nor splitter.
-func (b *compiler) resolverTimeout(p *Plan, r *Resolver) {
+func (b *evalCompiler) resolverTimeout(p *Plan, r *Resolver) {
 	if r.RequestTimeout == 0 {
 		return
 	}
@@ -62,7 +69,7 @@ func (b *compiler) resolverTimeout(p *Plan, r *Resolver) {
 }
 
 // destination compiles what a route says of its calls.
-func (b *compiler) destination(p *Plan, d *RouteDestination, m *matcher, at string) {
+func (b *evalCompiler) destination(p *Plan, d *RouteDestination, m *matcher, at string) {
 	name := b.e.router
 	if d.RequestTimeout != 0 {
 		p.RequestTimeout = d.RequestTimeout
@@ -76,7 +83,12 @@ func (b *compiler) destination(p *Plan, d *RouteDestination, m *matcher, at stri
 	if d.PrefixRewrite == "" {
 		return
 	}
-	p.rewrite = d.PrefixRewrite
+	plain, err := url.PathUnescape(d.PrefixRewrite)
+	if err != nil {
+		b.p.add(kindRouter, name, at+".PrefixRewrite", "it has a broken escape (a % without two hex digits); nothing is rewritten")
+		return
+	}
+	p.rewrite = (&url.URL{Path: plain, RawPath: d.PrefixRewrite}).EscapedPath()
 	switch m.kind {
 	case exactPath, regexPath:
 		p.whole = true
@@ -88,7 +100,7 @@ func (b *compiler) destination(p *Plan, d *RouteDestination, m *matcher, at stri
 }
 
 // targets reports what cannot be done for a target.
-func (b *compiler) targets() {
+func (b *evalCompiler) targets() {
 	for _, id := range slices.Sorted(maps.Keys(b.c.Targets)) {
 		t := b.c.Targets[id]
 		if t == nil {

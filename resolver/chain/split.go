@@ -1,9 +1,6 @@
 package chain
 
-import (
-	"math"
-	"sync/atomic"
-)
+import "math"
 
 // shareScale is the sum of shares: steps of 0.01 %.
 const shareScale = 10_000
@@ -29,22 +26,6 @@ func (b *branch) weightNow() uint64 {
 		return uint64(b.weight) * shareScale
 	}
 	return uint64(b.weight) * uint64(b.arm.share.Load())
-}
-
-// Switch makes one subset of a splitter take all traffic: blue-green. It may be set
-// at any time; each call sees the state before or after.
-type Switch struct{ subset atomic.Pointer[string] }
-
-// Set lets the branch with that subset take all traffic, whatever its weight; empty:
-// the weights hold again. A subset that no branch has changes nothing.
-func (s *Switch) Set(subset string) { s.subset.Store(&subset) }
-
-// Subset is what Set was given last.
-func (s *Switch) Subset() string {
-	if p := s.subset.Load(); p != nil {
-		return *p
-	}
-	return ""
 }
 
 // active is the index of the branch that a switch or the policy names, or -1.

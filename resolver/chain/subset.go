@@ -3,7 +3,6 @@ package chain
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/hashicorp/go-bexpr/grammar"
@@ -13,8 +12,8 @@ import (
 
 // Bounds of a subset's filter: of its text, and of the parser's steps.
 const (
-	maxFilter      = 4096
-	maxFilterSteps = 200_000
+	maxSubsetFilter = 8192
+	maxSubsetSteps  = 200_000
 )
 
 // Filter is a compiled subset filter of a target: which endpoints belong to it. It
@@ -48,10 +47,13 @@ func NewFilter(t *Target, may Residency) (*Filter, []Problem) {
 		bad.add(kindResolver, t.Service, field, clip(why)+"; the filter is left to Consul, and matches nothing where Consul is not asked with it")
 		return f, bad.list
 	}
-	if len(f.expr) > maxFilter {
-		return fail(fmt.Sprintf("%d bytes, over %d", len(f.expr), maxFilter))
+	if len(f.expr) > maxSubsetFilter {
+		return fail(fmt.Sprintf("%d bytes, over %d", len(f.expr), maxSubsetFilter))
 	}
-	ast, err := grammar.Parse("", []byte(f.expr), grammar.MaxExpressions(maxFilterSteps))
+	if err := brackets(f.expr); err != nil {
+		return fail("it is no bexpr expression: " + err.Error())
+	}
+	ast, err := grammar.Parse("", []byte(f.expr), grammar.MaxExpressions(maxSubsetSteps))
 	if err != nil {
 		return fail("it is no bexpr expression: " + err.Error())
 	}
@@ -98,106 +100,3 @@ func (f *Filter) Match(e *resolver.Endpoint) bool {
 
 // Allowed reports whether an endpoint is where it may be.
 func (f *Filter) Allowed(e *resolver.Endpoint) bool { return f.residual.Allows(e.Locality) }
-
-type predicate = func(*resolver.Endpoint) bool
-
-// filterCompiler makes a predicate of a filter's syntax tree.
-type filterCompiler struct {
-	t       *Target
-	dialled bool
-}
-
-func (c *filterCompiler) expression(e grammar.Expression) (predicate, error) {
-	switch e := e.(type) {
-	case *grammar.UnaryExpression:
-		in, err := c.expression(e.Operand)
-		if err != nil {
-			return nil, err
-		}
-		return func(ep *resolver.Endpoint) bool { return !in(ep) }, nil
-	case *grammar.BinaryExpression:
-		l, err := c.expression(e.Left)
-		if err != nil {
-			return nil, err
-		}
-		r, err := c.expression(e.Right)
-		if err != nil {
-			return nil, err
-		}
-		if e.Operator == grammar.BinaryOpAnd {
-			return func(ep *resolver.Endpoint) bool { return l(ep) && r(ep) }, nil
-		}
-		return func(ep *resolver.Endpoint) bool { return l(ep) || r(ep) }, nil
-	case *grammar.MatchExpression:
-		return c.comparison(e)
-	}
-	return nil, fmt.Errorf("%w: any and all are not known to Consul", errFilter)
-}
-
-// not is the opposite of an operator that has one.
-func not(op grammar.MatchOperator) (grammar.MatchOperator, bool) {
-	switch op {
-	case grammar.MatchNotEqual:
-		return grammar.MatchEqual, true
-	case grammar.MatchNotIn, grammar.MatchNotContains:
-		return grammar.MatchIn, true
-	case grammar.MatchContains:
-		return grammar.MatchIn, false
-	case grammar.MatchIsNotEmpty:
-		return grammar.MatchIsEmpty, true
-	case grammar.MatchNotMatches:
-		return grammar.MatchMatches, true
-	}
-	return op, false
-}
-
-func (c *filterCompiler) comparison(e *grammar.MatchExpression) (predicate, error) {
-	if e.Selector.Type != grammar.SelectorTypeBexpr {
-		return nil, fmt.Errorf("%w: Consul takes no JSON pointers", errFilter)
-	}
-	s, err := c.selector(e.Selector.Path)
-	if err != nil {
-		return nil, err
-	}
-	op, negate := not(e.Operator)
-	raw := ""
-	if e.Value != nil {
-		raw = e.Value.Raw
-	}
-	switch op {
-	case grammar.MatchEqual, grammar.MatchIn, grammar.MatchIsEmpty, grammar.MatchMatches:
-	default:
-		return nil, fmt.Errorf("%w: Consul does not know the operator %q", errFilter, op)
-	}
-	p, err := s.compare(op, raw)
-	if err != nil {
-		return nil, err
-	}
-	if s.lookup == nil {
-		if negate {
-			return func(ep *resolver.Endpoint) bool { return !p(ep) }, nil
-		}
-		return p, nil
-	}
-	// A key that is not there. Consul's version of bexpr takes it for a match of
-	// everything but these three, so that a missing key also "matches" a pattern.
-	absent := true
-	switch e.Operator {
-	case grammar.MatchEqual, grammar.MatchIn, grammar.MatchContains, grammar.MatchIsNotEmpty:
-		absent = false
-	}
-	return func(ep *resolver.Endpoint) bool {
-		if _, ok := s.lookup(ep); !ok {
-			return absent
-		}
-		return p(ep) != negate
-	}, nil
-}
-
-func compilePattern(raw string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errFilter, err)
-	}
-	return re, nil
-}

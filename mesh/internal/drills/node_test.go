@@ -40,7 +40,9 @@ type node struct {
 	work   atomic.Int64  // nanoseconds
 	fail   atomic.Uint64 // float64 bits: share of calls that fail at once
 	panics atomic.Bool
-	got    atomic.Int64
+	// Where else to panic: in an interceptor of the user's, in the Authorizer.
+	interceptorPanics, authorizerPanics atomic.Bool
+	got                                 atomic.Int64
 
 	mu   sync.Mutex
 	stop func() // ends the process in order, and waits
@@ -80,15 +82,17 @@ func (n *node) member(service string, addr *net.TCPAddr) (*mesh.Mesh, *drill.Lis
 		DrainTimeout: s.cfg.drain,
 		Propagation:  s.cfg.propagation,
 		DialContext:  s.net.Dialer(n.name),
+		Logger:       s.cfg.serverLog,
+		Inbound:      s.cfg.inbound,
 		Authorize: func(p security.PeerID) error {
+			if n.authorizerPanics.Load() {
+				panic("drill: the Authorizer panics")
+			}
 			if p.String() == s.intruderID() {
 				return errors.New("nobody knows this one")
 			}
 			return nil
 		},
-	}
-	if s.cfg.inbound != nil {
-		cfg.Inbound = s.cfg.inbound()
 	}
 	if s.cfg.drain == 0 {
 		cfg.DrainTimeout, cfg.Propagation, cfg.Registrar = -1, -1, silent{s.embedded.Catalog}
@@ -106,7 +110,12 @@ func (n *node) member(service string, addr *net.TCPAddr) (*mesh.Mesh, *drill.Lis
 // start runs the process; it ends with stop, or the scene.
 func (n *node) start(service string) {
 	m, l := n.member(service, n.addr)
-	srv := m.NewGRPCServer()
+	srv := m.NewGRPCServer(grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		if n.interceptorPanics.Load() {
+			panic("drill: an interceptor panics")
+		}
+		return h(ctx, req)
+	}))
 	grpc_testing.RegisterTestServiceServer(srv, n)
 	n.serve(m, srv, l)
 }

@@ -17,12 +17,10 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/stats"
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/internal/drill"
 	"github.com/weft-mesh/weft/mesh"
-	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -47,7 +45,9 @@ type setup struct {
 	home        string        // the caller's cloud
 	policy      mesh.ServicePolicy
 	balancing   balancer.Policy // nil: the default
-	inbound     func() mesh.InboundPolicy
+	inbound     mesh.InboundPolicy
+	serverLog   *slog.Logger
+	callerLog   *slog.Logger  // in place of the scene's; nothing is checked of it then
 	onlyOnce    bool          // half of the calls may not be done twice
 	http        bool          // the service web, on the same hosts
 	drain       time.Duration // of servers; 0: they are cut
@@ -147,7 +147,11 @@ func (s *scene) open() {
 			s.addNode(cloud+"-"+strconv.Itoa(i+1), byte(c), byte(i))
 		}
 	}
-	s.caller = s.join("caller", "home", s.cfg.home, s.callerPolicy(), slog.New(&s.events))
+	if s.cfg.callerLog != nil {
+		s.caller = s.join("caller", "home", s.cfg.home, s.cfg.policy, s.cfg.callerLog)
+	} else {
+		s.caller = s.join("caller", "home", s.cfg.home, s.callerPolicy(), slog.New(&s.events))
+	}
 	s.client = s.dial(s.caller, payments, s.ledger)
 	if s.cfg.strangers {
 		s.addStrangers()
@@ -161,20 +165,9 @@ func (s *scene) open() {
 func (s *scene) callerPolicy() mesh.ServicePolicy {
 	p := s.cfg.policy
 	p.Idempotent = []string{"/grpc.testing.TestService/UnaryCall"}
-	p.Outlier.OnEvent = func(ev resilience.OutlierEvent) {
-		key := map[resilience.OutlierKind]string{
-			resilience.Ejected: "endpoint.ejected " + ev.Endpoint, resilience.Returned: "endpoint.restored " + ev.Endpoint,
-			resilience.ZoneDegraded: "zone.degraded " + ev.Zone, resilience.ZoneRestored: "zone.restored " + ev.Zone,
-		}[ev.Kind]
-		s.changes.Count(key)
-		s.t.Logf("%8v %v %s %s %s", s.ledger.Now().Round(time.Millisecond), ev.Kind, ev.Endpoint, ev.Zone, ev.Reason)
-	}
-	p.Breaker.OnChange = func(ch resilience.BreakerChange) {
-		s.changes.Count(map[resilience.BreakerState]string{
-			resilience.BreakerOpen: "breaker.opened ", resilience.BreakerHalfOpen: "breaker.half_open ", resilience.BreakerClosed: "breaker.closed ",
-		}[ch.To] + ch.Cloud)
-		s.t.Logf("%8v breaker of %s in %s: %v", s.ledger.Now().Round(time.Millisecond), ch.Service, ch.Cloud, ch.To)
-	}
+	s.changes.Tell(&p.Outlier, &p.Breaker, func(what string, args ...any) {
+		s.t.Logf("%8v "+what, append([]any{s.ledger.Now().Round(time.Millisecond)}, args...)...)
+	})
 	return p
 }
 
@@ -203,25 +196,11 @@ func (s *scene) join(service, host, cloud string, p mesh.ServicePolicy, log *slo
 // dial connects a member to a gRPC service, with attempts noted in the ledger.
 func (s *scene) dial(m *mesh.Mesh, service string, l *drill.Ledger) grpc_testing.TestServiceClient {
 	s.t.Helper()
-	conn, err := m.Dial(service, grpc.WithStatsHandler(sends{s}))
+	conn, err := m.Dial(service, grpc.WithStatsHandler(drill.Sends{Name: s.name}))
 	s.must(err)
 	s.onClose(func() { _ = conn.Close() })
 	conn.Connect()
 	return grpc_testing.NewTestServiceClient(conn)
-}
-
-// sends notes each attempt that gRPC sends.
-type sends struct{ s *scene }
-
-func (sends) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
-func (sends) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (sends) HandleConn(context.Context, stats.ConnStats)                       {}
-func (h sends) HandleRPC(ctx context.Context, ev stats.RPCStats) {
-	if out, ok := ev.(*stats.OutHeader); ok {
-		if r := drill.RequestFrom(ctx); r != nil {
-			r.Send(h.s.name(out.RemoteAddr))
-		}
-	}
 }
 
 func (s *scene) name(addr net.Addr) string {
@@ -275,21 +254,10 @@ func (s *scene) invariants() {
 		drill.CheckSets(sizes),
 		drill.CheckOnce(reqs),
 		drill.CheckReturned("open ends of connections", 0, s.net.Open(), 0),
-		drill.CheckEvents(s.changes.Counts(), stateEvents(s.events.Counts())),
+		drill.CheckEvents(s.changes.Counts(), s.events.Changes()),
 	} {
 		if err != nil {
 			s.t.Error(err)
 		}
 	}
-}
-
-// stateEvents keeps what is about outliers and breakers.
-func stateEvents(all map[string]int) map[string]int {
-	out := map[string]int{}
-	for k, n := range all {
-		if strings.HasPrefix(k, "endpoint.") || strings.HasPrefix(k, "zone.") || strings.HasPrefix(k, "breaker.") {
-			out[k] = n
-		}
-	}
-	return out
 }

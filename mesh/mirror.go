@@ -1,0 +1,75 @@
+package mesh
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of mirroring: a copy is worth nothing to anyone who waits.
+const (
+	mirrorPlaces  = 64               // copies of one service's calls under way
+	mirrorTimeout = 10 * time.Second // for one copy
+	// mirrorKey marks a copy, in metadata and headers. What is called for it is marked
+	// as well, and marked calls are not mirrored.
+	mirrorKey = "weft-mirror"
+)
+
+// mirror sends copies of calls to another service, and forgets them. It counts those
+// that it had no place for.
+type mirror struct {
+	m       *Mesh
+	service string
+	running atomic.Int64
+	dropped atomic.Uint64
+}
+
+// send runs a copy, if there is a place, on a goroutine that Leave waits for.
+func (m *mirror) send(ctx context.Context, f func(context.Context)) {
+	if m.running.Add(1) > mirrorPlaces {
+		m.running.Add(-1)
+		m.dropped.Add(1)
+		return
+	}
+	ok := m.m.to.route.copies.run(func() {
+		defer m.running.Add(-1)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mirrorTimeout)
+		defer cancel()
+		f(context.WithValue(ctx, mirroredKey{}, true))
+	})
+	if !ok {
+		m.running.Add(-1)
+	}
+}
+
+type mirroredKey struct{}
+
+// mirrored reports whether a call is made for a copy, as far as this process knows.
+func mirrored(ctx context.Context) bool {
+	on, _ := ctx.Value(mirroredKey{}).(bool)
+	return on
+}
+
+// tasks are goroutines that are waited for once no further one may begin.
+type tasks struct {
+	mu   sync.Mutex
+	over bool
+	wg   sync.WaitGroup
+}
+
+func (t *tasks) run(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		t.wg.Go(f)
+	}
+	return !t.over
+}
+
+func (t *tasks) close() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.wg.Wait()
+}

@@ -1,0 +1,201 @@
+package mesh
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resolver/chain"
+)
+
+// routing makes the routers of the services that are called.
+type routing struct {
+	m      *Mesh
+	d      *destinations
+	copies tasks // of calls that are mirrored
+	source chain.Source
+	log    *slog.Logger
+	ctx    context.Context // ends with the mesh
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	mirrors map[string]*mirror
+}
+
+func newRouting(m *Mesh, source chain.Source) *routing {
+	r := &routing{m: m, d: m.to, source: source, log: m.log}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// close ends all watches and waits for them.
+func (g *routing) close() {
+	g.cancel()
+	g.copies.close()
+	g.wg.Wait()
+}
+
+func (g *routing) router(service string, to *destination) *router {
+	return &router{
+		service: service, to: to, source: g.source, build: g.build, log: g.log, wg: &g.wg, stop: g.ctx,
+		changed: make(chan struct{}),
+		guard:   chain.NewGuard(chain.GuardConfig{OnEvent: func(ev chain.GuardEvent) { g.guardEvent(service, ev) }}),
+	}
+}
+
+func (g *routing) guardEvent(service string, ev chain.GuardEvent) {
+	log := g.log.Info
+	event := "canary.restored"
+	switch ev.Kind {
+	case chain.TakenOut:
+		log, event = g.log.Warn, "canary.taken_out"
+	case chain.Returning:
+		event = "canary.returning"
+	}
+	log(event, "service", service, "target", ev.Target, "reason", ev.Reason)
+}
+
+// build makes a table of a chain. What old has already is kept: a lane with the same
+// name keeps its connections.
+func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chain.Problem, error) {
+	e, problems, err := chain.New(c, chain.Options{Policy: r.to.policy.Traffic, Guard: r.guard, Active: r.to.policy.Active})
+	if err != nil {
+		return nil, nil, err
+	}
+	faults, err := faultGates(e.Policy().Fault)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &routes{eval: e, ways: map[*chain.Plan]*way{}, states: map[string]*laneState{}, services: servicesOf(e.Plans())}
+	gates := append(g.d.see.gates(faults), r.to.way.gates...)
+	for _, p := range e.Plans() {
+		name := ""
+		if !plain(e, p, r.service) {
+			name = laneName(e, p)
+		}
+		s := t.states[name]
+		if s == nil && old != nil {
+			s = old.states[name]
+		}
+		if s == nil {
+			var bad []chain.Problem
+			if s, bad, err = g.d.newLane(r, name, e, p); err != nil {
+				t.drop(old)
+				return nil, nil, err
+			}
+			problems = append(problems, bad...)
+		}
+		if t.states[name] == nil {
+			t.states[name] = s
+			t.lanes = append(t.lanes, s.lane)
+			s.guarded.Store(nil)
+		}
+		if p.Split() {
+			s.guarded.Store(p)
+		}
+		w := &way{service: r.service, lane: name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
+		if w.loop, err = loopFor(r.to.policy, r.to.budget, e, p); err != nil {
+			t.drop(old)
+			return nil, nil, err
+		}
+		t.ways[p] = g.d.open(w)
+	}
+	if to := e.Policy().Mirror; to.Service != "" {
+		mirror := g.mirror(to.Service)
+		for _, w := range t.ways {
+			w.mirror = mirror
+		}
+	}
+	t.own = len(t.lanes)
+	if old != nil {
+		for _, l := range old.lanes[:old.own] {
+			if t.states[l.Name] == nil {
+				t.states[l.Name] = old.states[l.Name]
+				t.lanes = append(t.lanes, l)
+			}
+		}
+		for _, s := range old.services {
+			t.services = with(t.services, s)
+		}
+	}
+	return t, problems, nil
+}
+
+// mirror is what sends copies to a service, shared by all that mirror to it.
+func (g *routing) mirror(service string) *mirror {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.mirrors[service]
+	if m == nil {
+		m = &mirror{m: g.m, service: service}
+		if g.mirrors == nil {
+			g.mirrors = map[string]*mirror{}
+		}
+		g.mirrors[service] = m
+	}
+	return m
+}
+
+// laneFor is the configuration of a lane, for HTTP.
+func (d *destinations) laneFor(service, lane string) (balancer.Config, bool) {
+	to := d.of(service)
+	if to.router == nil {
+		return balancer.Config{}, false
+	}
+	t := to.router.table.Load()
+	if t == nil || t.states[lane] == nil {
+		return balancer.Config{}, false
+	}
+	return *t.states[lane].lane.Config, true
+}
+
+// decided is what a chain says of one call.
+type decided struct {
+	*way
+	chain.Decision
+	traffic chain.Policy
+}
+
+// decide asks the chain about a call.
+func (r *router) decide(ctx context.Context, fill func(*chain.Evaluator) chain.Request) (decided, error) {
+	t, err := r.current(ctx)
+	if err != nil {
+		return decided{}, err
+	}
+	var d chain.Decision
+	if t.eval.ReadsRequest() {
+		req := fill(t.eval)
+		req.Key = stickyKey(ctx)
+		d = t.eval.Route(&req)
+	} else {
+		d = t.eval.Route(&chain.Request{})
+	}
+	if d.Plan == nil {
+		return decided{}, errNoRoute(r.service)
+	}
+	return decided{way: t.ways[d.Plan], Decision: d, traffic: t.eval.Policy()}, nil
+}
+
+func errNoRoute(service string) error {
+	return &routeError{service}
+}
+
+// routeError is the error of a call that no route of the chain matches.
+type routeError struct{ service string }
+
+func (e *routeError) Error() string {
+	return "mesh: no route of service " + e.service + "'s router matches the call"
+}
+
+func (e *routeError) Unwrap() error { return chain.ErrNoRoute }
+
+func with(list []string, s string) []string {
+	for _, x := range list {
+		if x == s {
+			return list
+		}
+	}
+	return append(list, s)
+}

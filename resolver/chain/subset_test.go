@@ -1,0 +1,211 @@
+package chain
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/weft-mesh/weft/resolver"
+)
+
+func endpoint(node, id string, meta map[string]string, tags ...string) *resolver.Endpoint {
+	return &resolver.Endpoint{
+		ID: resolver.ID{Source: "aws", Node: node, Instance: id}, Service: "web", Addr: "10.0.0.1:8080",
+		Locality: resolver.Locality{Cloud: "aws", Region: "eu-west-1"}, Weight: 1, Metadata: meta, Tags: tags,
+	}
+}
+
+func filtered(filter string) *Target {
+	return &Target{ID: "v1.web", Service: "web", ServiceSubset: "v1", Datacenter: "dc1", Subset: Subset{Filter: filter}}
+}
+
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	e := endpoint("n1", "web-1", map[string]string{"version": "1.2", "empty": "", "a-b": "x", "n": "5"}, "green", "eu")
+	bare := endpoint("n2", "web-2", nil)
+	bare.Addr = "[::1]:80"
+	for _, tc := range []struct {
+		filter     string
+		full, none bool // for e and for bare
+	}{
+		{"", true, true},
+		{"  ", true, true},
+		{`Service.Meta.version == "1.2"`, true, false},
+		{`Service.Meta.version == 1.2`, true, false},
+		{`Service.Meta.version != "1.2"`, false, true},
+		{`Service.Meta.version matches "^1\\."`, true, true}, // a missing key matches, as in Consul
+		{`Service.Meta.version not matches "^1\\."`, false, true},
+		{`Service.Meta.version contains "1."`, true, false},
+		{`Service.Meta.version not contains "1."`, false, true},
+		{`"1." in Service.Meta.version`, true, false},
+		{`"9" not in Service.Meta.version`, true, true},
+		{`Service.Meta["a-b"] == "x"`, true, false},
+		{`Service.Meta.empty == ""`, true, false},
+		{`Service.Meta is empty`, false, true},
+		{`Service.Meta is not empty`, true, false},
+		{`Service.Meta contains "version"`, true, false},
+		{`"nope" in Service.Meta`, false, false},
+		{`Service.Tags contains "green"`, true, false},
+		{`"gree" in Service.Tags`, false, false},
+		{`"blue" not in Service.Tags`, true, true},
+		{`Service.Tags is empty`, false, true},
+		{`Service.Tags is not empty`, true, false},
+		{`Service.ID == "web-1"`, true, false},
+		{`Service.ID matches "-[0-9]$"`, true, true},
+		{`Service.Service == web`, true, true},
+		{`Service.Kind == ""`, true, true},
+		{`Service.Port == 8080`, true, false},
+		{`Service.Port != "0x1F90"`, false, true},
+		{`Service.Address == "10.0.0.1"`, true, false},
+		{`Service.Address contains "::"`, false, true},
+		{`Node.Node == "n1"`, true, false},
+		{`Node.Datacenter == "dc1"`, true, true},
+		{`Node.PeerName == ""`, true, true},
+		{`Service.Meta.version == "1.2" and "green" in Service.Tags`, true, false},
+		{`Service.Meta.version == "9" or Service.Tags is empty`, false, true},
+		{`not (Service.Meta.version == "1.2")`, false, true},
+		{`not not "eu" in Service.Tags`, true, false},
+		{`(Service.ID == "a" or Service.ID == "web-1") and not "blue" in Service.Tags`, true, false},
+	} {
+		t.Run(tc.filter, func(t *testing.T) {
+			t.Parallel()
+			f, bad := NewFilter(filtered(tc.filter), Residency{})
+			dialled := strings.Contains(tc.filter, "Service.Port") || strings.Contains(tc.filter, "Service.Address")
+			if f.Remote() || (len(bad) > 0) != dialled {
+				t.Fatalf("remote %v, problems %v", f.Remote(), bad)
+			}
+			if f.Match(e) != tc.full || f.Match(bare) != tc.none {
+				t.Errorf("got %v and %v, want %v and %v", f.Match(e), f.Match(bare), tc.full, tc.none)
+			}
+		})
+	}
+}
+
+func TestFilterLeftToConsul(t *testing.T) {
+	t.Parallel()
+	e := endpoint("n1", "web-1", map[string]string{"version": "1"})
+	for _, tc := range []struct{ filter, want string }{
+		{`Node.Meta.rack == "7"`, "does not carry Node.Meta.rack"},
+		{`Node.Address == "10.0.0.1"`, "does not carry Node.Address"},
+		{`Checks.Status == "passing"`, "does not carry Checks.Status"},
+		{`"passing" in Checks.Status`, "does not carry Checks.Status"},
+		{`Service.Nope == 1`, "does not carry Service.Nope"},
+		{`Service.Meta.a.b == 1`, "does not carry Service.Meta.a.b"},
+		{`Service.Weights.Passing == 1`, "does not carry Service.Weights.Passing"},
+		{`Service.ID == "web-1" and Node.Meta.rack == "7"`, "does not carry Node.Meta.rack"},
+		{`Service.ID is empty`, "does not fit Service.ID"},
+		{`Service.Meta.version is empty`, "does not fit Service.Meta.version"},
+		{`Service.Tags == "a"`, "does not fit Service.Tags"},
+		{`Service.Port matches "8"`, "does not fit Service.Port"},
+		{`Service.Port == "http"`, "is no number"},
+		{`Service.Meta.version matches "("`, "error parsing regexp"},
+		{`Service.Meta.version is nil`, "does not know the operator"},
+		{`any Service.Tags as t { t == "a" }`, "not known to Consul"},
+		{`"/Service/ID" == "a"`, "no JSON pointers"},
+		{`Service.ID ==`, "no bexpr expression"},
+		{`((((`, "no bexpr expression"},
+		{strings.Repeat("(", 6000) + `Service.ID == "a"` + strings.Repeat(")", 6000), "over 8192"},
+		{strings.Repeat("(", 17) + `Service.ID == "a"` + strings.Repeat(")", 17), "nested more than 16 deep"},
+		{`Service.ID == "a")`, "a bracket is closed that was not opened"},
+		{`Service.ID == "a`, "a quote is not closed"},
+	} {
+		t.Run(clip(tc.filter), func(t *testing.T) {
+			t.Parallel()
+			f, bad := NewFilter(filtered(tc.filter), Residency{})
+			if !f.Remote() || f.Match(e) || f.Expression() != tc.filter {
+				t.Errorf("remote %v, matches %v", f.Remote(), f.Match(e))
+			}
+			if len(bad) != 1 || bad[0].Kind != kindResolver || bad[0].Name != "web" || bad[0].Field != "Subsets[v1].Filter" ||
+				!strings.Contains(bad[0].Why, tc.want) || !strings.Contains(bad[0].Why, "left to Consul") {
+				t.Errorf("problems %v, want %q", bad, tc.want)
+			}
+			if trusted := f.Trust(); trusted.Remote() || !trusted.Match(e) {
+				t.Error("what Consul has filtered is filtered again")
+			}
+		})
+	}
+	peer := filtered(`Node.Datacenter == "dc1"`)
+	peer.Datacenter, peer.Peer = "", "partner"
+	if f, bad := NewFilter(peer, Residency{}); !f.Remote() || len(bad) != 1 {
+		t.Errorf("a peer's datacenter: %v", bad)
+	}
+}
+
+func TestSelector(t *testing.T) {
+	t.Parallel()
+	one := endpoint("n1", "1", map[string]string{"version": "1"})
+	two := endpoint("n1", "2", map[string]string{"version": "2"})
+	warn := endpoint("n1", "3", map[string]string{"version": "1"})
+	warn.Health = resolver.Warning
+	critical := endpoint("n1", "4", map[string]string{"version": "1"})
+	critical.Health = resolver.Critical
+	away := endpoint("n1", "5", map[string]string{"version": "1"})
+	away.Locality = resolver.Locality{Cloud: "gcp"}
+	target := filtered(`Service.Meta.version == "1"`)
+	target.Subset.OnlyPassing = true
+	f, _ := NewFilter(target, Residency{Clouds: []string{"aws"}})
+	s := NewSelector(f)
+	snap := &resolver.Snapshot{Service: "web", State: resolver.Known, Endpoints: []*resolver.Endpoint{one, two, warn, critical, away}}
+	got := s.Select(snap)
+	show := func(s Selection) (out []string) {
+		for _, e := range s.Endpoints {
+			out = append(out, e.ID.Instance+" "+e.Health.String())
+		}
+		return out
+	}
+	if fmt.Sprint(show(got)) != "[1 passing 3 critical 4 critical]" || got.Outside != 1 || got.State != resolver.Known {
+		t.Errorf("got %v, %d outside", show(got), got.Outside)
+	}
+	if warn.Health != resolver.Warning || len(snap.Endpoints) != 5 {
+		t.Error("the snapshot was changed")
+	}
+	if again := s.Select(snap); again.Snapshot != got.Snapshot {
+		t.Error("the same snapshot gives another selection")
+	}
+	next := &resolver.Snapshot{Service: "web", State: resolver.Stale, Endpoints: []*resolver.Endpoint{one, warn}}
+	after := s.Select(next)
+	if fmt.Sprint(show(after)) != "[1 passing 3 critical]" || after.Endpoints[1] != got.Endpoints[1] || after.Outside != 0 || after.State != resolver.Stale {
+		t.Errorf("got %v, the same endpoint: %v", show(after), after.Endpoints[1] == got.Endpoints[1])
+	}
+	whole := &resolver.Snapshot{Endpoints: []*resolver.Endpoint{one, critical}}
+	if s.Select(whole).Snapshot != whole {
+		t.Error("a snapshot that is left whole is copied")
+	}
+	all, _ := NewFilter(&Target{}, Residency{})
+	if !all.All() || NewSelector(all).Select(snap).Snapshot != snap || (&Selector{}).Select(snap).Snapshot != snap {
+		t.Error("no filter, but a copy")
+	}
+	if s.Select(nil).Snapshot != nil {
+		t.Error("nothing gives something")
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for _, in := range []*resolver.Snapshot{snap, next, whole} {
+				s.Select(in)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzFilter(f *testing.F) {
+	for _, s := range []string{`Service.Meta.version matches "^1\\."`, `not ("a" in Service.Tags and Service.Port != 80)`, `any Service.Tags as t { t == "a" }`, "((((a==b", `Service.Meta["x"] is empty`} {
+		f.Add(s)
+	}
+	e := endpoint("n1", "web-1", map[string]string{"version": "1.2"}, "a")
+	f.Fuzz(func(t *testing.T, expr string) {
+		filter, bad := NewFilter(filtered(expr), Residency{})
+		if filter.Remote() && (len(bad) == 0 || filter.Match(e)) {
+			t.Fatal("a filter that is not decided here matches, or is not told of")
+		}
+		if strings.Contains(expr, ")") { // "a) or (b": another expression in brackets
+			return
+		}
+		opposite, _ := NewFilter(filtered("not ("+expr+")"), Residency{})
+		if strings.TrimSpace(expr) != "" && !filter.Remote() && !opposite.Remote() && filter.Match(e) == opposite.Match(e) {
+			t.Fatalf("%q and its opposite agree", expr)
+		}
+	})
+}
