@@ -117,6 +117,13 @@ func (w *watch) registry() *telemetry.Registry {
 	return w.reg
 }
 
+func (s *seen) registry() *telemetry.Registry {
+	if s == nil {
+		return nil
+	}
+	return s.w.reg
+}
+
 // seen is what is counted of the calls to one service.
 type seen struct {
 	w       *watch

@@ -18,6 +18,9 @@ var Events = []string{
 	"breaker.opened", "breaker.half_open", "breaker.closed",
 	"panic.recovered",
 
+	"config.rejected", "config.unsupported", "config.loaded", "config.restored", "config.not_honoured", "chain.stale", "chain.unreadable", "chain.unsaved",
+	"canary.taken_out", "canary.returning", "canary.restored",
+
 	"identity.connected", "identity.lost", "identity.loaded", "identity.refused",
 	"identity.cache_failed", "identity.cache_unusable",
 	"svid.rotated", "svid.expiring", "svid.expired", "svid.rejected", "svid.renewal_failed",
