@@ -46,9 +46,14 @@ type Config struct {
 	Clouds []consul.Config
 	// CatalogFile is a YAML or JSON catalog file, reloaded when it changes. Empty: WEFT_CATALOG_FILE.
 	CatalogFile string
+	// Entries are files, or folders of files, of Consul's config entries in JSON, YAML or
+	// HCL: service-router, service-splitter, service-resolver, service-defaults and
+	// proxy-defaults. They are compiled here as Consul would, and followed when they
+	// change. Empty: WEFT_ENTRIES, a comma list; empty too: Consul's, with Consul.
+	Entries []string
 	// Chains overrides where the discovery chains of services are read: routers,
 	// splitters, resolvers, failover. nil: with Consul, from the first of Clouds that is
-	// a cluster of its own; else none, and calls go to the service they name.
+	// a cluster of its own; else Entries; else none: calls go to the service they name.
 	Chains chain.Source
 	// NoChains reads none. Default false: they hold as they do for a sidecar.
 	NoChains bool
@@ -165,6 +170,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.resolveIdentity()
 	r.Balancer.CloudOrder = s.list1("Balancer.CloudOrder", "WEFT_CLOUD_ORDER", cfg.Balancer.CloudOrder)
 	r.Balancer.SubsetSize = s.integer("Balancer.SubsetSize", "WEFT_SUBSET_SIZE", cfg.Balancer.SubsetSize)
+	r.Entries = s.list1("Entries", "WEFT_ENTRIES", cfg.Entries)
 	r.ConnectTimeout = s.duration("ConnectTimeout", "WEFT_CONNECT_TIMEOUT", cfg.ConnectTimeout, 3*time.Second)
 	r.Advertise = s.str("Advertise", "WEFT_ADVERTISE", cfg.Advertise, "")
 	r.InstanceID = s.str("InstanceID", "WEFT_INSTANCE", cfg.InstanceID, "")

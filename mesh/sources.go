@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/consul"
 	"github.com/weft-mesh/weft/resolver/static"
 	"github.com/weft-mesh/weft/security/consulca"
@@ -43,13 +44,28 @@ func (m *Mesh) openCatalog(ctx context.Context) error {
 	if m.registrar == nil {
 		m.registrar, _ = m.catalog.(resolver.Registrar)
 	}
-	if m.cfg.Chains != nil {
-		m.chains = m.cfg.Chains
-	}
-	if m.cfg.NoChains {
-		m.chains = nil
+	if err == nil {
+		err = m.openChains(ctx)
 	}
 	return err
+}
+
+// openChains opens what routes calls; openClouds has opened Consul's.
+func (m *Mesh) openChains(ctx context.Context) error {
+	switch {
+	case m.cfg.NoChains:
+		m.chains = nil
+	case m.cfg.Chains != nil:
+		m.chains = m.cfg.Chains
+	case len(m.cfg.Entries) > 0:
+		f, err := chain.Open(ctx, chain.FileConfig{Logger: m.log}, m.cfg.Entries...)
+		if err != nil {
+			return fmt.Errorf("mesh: Config.Entries: %w", err)
+		}
+		m.onLeave(f.Close)
+		m.chains = chain.Compiled{Watch: f.Watch, Config: chain.CompileConfig{Datacenter: m.cfg.Locality.Cloud}}
+	}
+	return nil
 }
 
 // openClouds opens one Consul source for each cloud, with a cache of its own, so
@@ -98,7 +114,7 @@ func (m *Mesh) openClouds(ctx context.Context) error {
 	if m.registrar == nil {
 		m.registrar = home
 	}
-	if m.cfg.Chains == nil && !m.cfg.NoChains {
+	if m.cfg.Chains == nil && !m.cfg.NoChains && len(m.cfg.Entries) == 0 {
 		chains := home.Chains(m.cfg.SnapshotDir)
 		m.onLeave(chains.Close)
 		m.chains = chains

@@ -2,7 +2,10 @@ package chain
 
 import (
 	"context"
+	"reflect"
 	"time"
+
+	"github.com/weft-mesh/weft/resolver"
 )
 
 // Update is what a [Source] knows of a service's chain. It is immutable.
@@ -26,4 +29,37 @@ type Update struct {
 // returned. A source that cannot be reached is no error of WatchChain, but an Update.
 type Source interface {
 	WatchChain(ctx context.Context, service string, deliver func(Update)) error
+}
+
+// Compiled is the chains of a set of entries that changes, as they are compiled here.
+// It implements [Source].
+type Compiled struct {
+	// Watch delivers the entries, like [File.Watch].
+	Watch func(ctx context.Context, deliver func(*EntrySet)) error
+	// Config says where the chains are for. The zero value works.
+	Config CompileConfig
+}
+
+// WatchChain implements [Source]. A set of which the chain cannot be made keeps the
+// last one.
+func (s Compiled) WatchChain(ctx context.Context, service string, deliver func(Update)) error {
+	if err := resolver.CheckService(service); err != nil {
+		return err
+	}
+	var last Update
+	return s.Watch(ctx, func(set *EntrySet) {
+		c, err := set.Compile(service, s.Config)
+		if err != nil {
+			if last.Err == nil || last.Err.Error() != err.Error() {
+				last.Err = err
+				deliver(last)
+			}
+			return
+		}
+		if last.Err == nil && last.Chain != nil && reflect.DeepEqual(last.Chain, c) {
+			return
+		}
+		last = Update{Chain: c, Problems: set.Problems(), AsOf: time.Now()}
+		deliver(last)
+	})
 }
