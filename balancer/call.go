@@ -37,10 +37,15 @@ type Call struct {
 	tried    [4]atomic.Pointer[Node]
 	verdict  resilience.Verdict // of the newest attempt
 	attempts atomic.Int32
+	ended    atomic.Int64 // Now() at the end of the newest unary attempt over gRPC
 }
 
 // Attempts is how many picks the call has had.
 func (c *Call) Attempts() int { return int(c.attempts.Load()) }
+
+// Ended is when the newest attempt of a gRPC call ended, a value of [Now], for those
+// who would read the clock once more; 0 before, and for streams and HTTP.
+func (c *Call) Ended() int64 { return c.ended.Load() }
 
 // Last is the node that the newest attempt went to, or nil before the first pick.
 func (c *Call) Last() *Node {
@@ -49,6 +54,15 @@ func (c *Call) Last() *Node {
 		return nil
 	}
 	return c.tried[min(int(n), len(c.tried))-1].Load()
+}
+
+// At is the node that pick i went to, from 0, or nil. Picks beyond the fourth share
+// a place.
+func (c *Call) At(i int) *Node {
+	if i < 0 || i >= int(c.attempts.Load()) {
+		return nil
+	}
+	return c.tried[min(i, len(c.tried)-1)].Load()
 }
 
 // Tried reports whether an attempt of the call already went to n.

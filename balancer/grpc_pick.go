@@ -117,7 +117,7 @@ func (a *attempt) finish(info grpcbalancer.DoneInfo) {
 	if o := a.outcome(info); a.call.Stream {
 		n.doneStream(a.start, o)
 	} else {
-		n.Done(a.start, o)
+		a.call.ended.Store(n.done(a.start, o))
 	}
 	a.node, a.call, a.ctx = nil, nil, nil
 	a.pool.Put(a)

@@ -97,17 +97,21 @@ func (n *Node) Weight() float64 { return float64(math.Float32frombits(n.weight.L
 
 // Done ends an attempt that a pick began at start (a value of [Now]). It must be
 // called exactly once for each node that a pick returned.
-func (n *Node) Done(start int64, o resilience.Outcome) {
+func (n *Node) Done(start int64, o resilience.Outcome) { n.done(start, o) }
+
+// done is Done, and returns when that was.
+func (n *Node) done(start int64, o resilience.Outcome) (now int64) {
 	if n.total != nil {
 		n.own.Add(-1)
 		n.total.Add(-1)
 	}
-	now := Now()
+	now = Now()
 	if mute := n.saw(o, time.Duration(now-start)); mute {
 		// Load goes elsewhere, as from a failure. The caller's deadline is no latency.
 		o, start = resilience.Outcome{Class: resilience.Failure}, now
 	}
 	n.load.done(start, now, o, n.invDecay)
+	return now
 }
 
 // doneStream ends a stream that was picked: only its failure counts as load, and

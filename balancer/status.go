@@ -97,3 +97,16 @@ func (b *Balancer) Status() Status {
 	}
 	return s
 }
+
+// Status is that of each balancer that uses the Store, in no order: there is one
+// for each connection, and one for each service that HTTP reaches.
+func (s *Store) Status() []Status {
+	s.mu.Lock()
+	users := s.usersLocked()
+	s.mu.Unlock()
+	all := make([]Status, 0, len(users))
+	for _, b := range users {
+		all = append(all, b.Status())
+	}
+	return all
+}

@@ -11,7 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/mesh/internal/telemetry"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/consul"
@@ -124,8 +128,15 @@ type Config struct {
 	// jitter, so that identities are verified anew. 0: 30 min; negative: unbounded.
 	MaxConnectionAge time.Duration
 
-	// Logger takes one event per change of state. nil: none.
+	// Logger takes one event per change of state, rate limited. nil: none.
 	Logger *slog.Logger
+	// MeterProvider takes the metrics, TracerProvider the spans: OpenTelemetry's own
+	// API, so any SDK's. Package mesh/export makes both from OTEL_* variables. nil:
+	// nothing is measured, or traced, and nothing is spent on it.
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+	// Telemetry says what is measured and traced in detail. Zero: a safe default.
+	Telemetry TelemetryConfig
 
 	see seams
 }
@@ -180,6 +191,8 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	}
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
+	} else {
+		r.Logger = telemetry.Limited(r.Logger)
 	}
 	return r, errors.Join(s.errs...)
 }

@@ -24,6 +24,7 @@ type destination struct {
 	way      *way    // of all calls, or, with a router, what its ways have in common
 	router   *router // nil: no chain is asked
 	balancer balancer.Config
+	seen     *seen // nil: nothing is measured
 }
 
 // destinations makes destinations when they are first called.
@@ -35,6 +36,7 @@ type destinations struct {
 	http     sender   // below the gates; set before the first call
 	route    *routing // nil: there are no chains
 	log      *slog.Logger
+	watch    *watch // nil: nothing is measured
 
 	mu       sync.RWMutex
 	made     map[string]*destination
@@ -93,6 +95,7 @@ func (d *destinations) make(service string) *destination {
 	if o := d.eyes(service, policy, &to.balancer); o != nil {
 		d.outliers = append(d.outliers, o)
 	}
+	d.watch.destination(service, to, d.route != nil)
 	to.way = d.open(w)
 	if d.route != nil {
 		to.router = d.route.router(service, to)
@@ -168,6 +171,7 @@ func both[E any](first, second func(E)) func(E) {
 func (d *destinations) outlierEvent(service string, ev resilience.OutlierEvent) {
 	switch ev.Kind {
 	case resilience.Ejected:
+		d.watch.registry().Ejected(service)
 		d.log.Warn("endpoint.ejected", "service", service, "endpoint", ev.Endpoint, "reason", ev.Reason, "until", ev.Until)
 	case resilience.Returned:
 		d.log.Info("endpoint.restored", "service", service, "endpoint", ev.Endpoint)
@@ -187,6 +191,7 @@ func (d *destinations) breakerEvent(ch resilience.BreakerChange) {
 	case resilience.BreakerHalfOpen:
 		event = "breaker.half_open"
 	}
+	d.watch.breaker(ch)
 	log(event, "service", ch.Service, "cloud", ch.Cloud, "from", ch.From.String())
 }
 

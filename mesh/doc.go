@@ -29,6 +29,15 @@
 // Calls go on with the last good list, from memory or, after a restart, from
 // disk. [Mesh.Status] tells the age of each source.
 //
+// # What is measured
+//
+// With [Config].MeterProvider and TracerProvider, calls, attempts, endpoints,
+// breakers, budgets, catalogs and certificates are measured and calls traced, under
+// the names of OpenTelemetry's semantic conventions. A span of the application in
+// the context is the parent of the call's; no header is copied by hand. Counting a
+// call allocates nothing, nor does deciding that it is not sampled.
+// Module mesh/export makes the providers from OTEL_* variables, or for Prometheus.
+//
 // # What this package does not do
 //
 // It decides nothing that the other rooms decide: package resolver finds,

@@ -32,6 +32,7 @@ func (l *limiter) allow(now time.Time) (suppressed int, ok bool) {
 
 // rejected logs a caller that a server refused in the handshake.
 func (m *Mesh) rejected(err *security.HandshakeError) {
+	m.watch.registry().Handshake(refusal(err))
 	if n, ok := m.rejects.allow(time.Now()); ok {
 		m.log.Warn("peer.rejected", "service", m.cfg.Service, "peer", err.Got, "error", err, "suppressed", n)
 	}

@@ -37,7 +37,7 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 	if err := to.way.rpc.err; err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
 	}
-	builder := resolver.NewBuilder(m.to.routed(resolver.Filter(m.catalog, servesGRPC)), resolver.BuilderConfig{
+	builder := resolver.NewBuilder(m.to.routed(resolver.Filter(m.catalog, m.noticing(servesGRPC))), resolver.BuilderConfig{
 		ExpectedID: m.peerID,
 		Decorate:   to.attach,
 	})
@@ -128,12 +128,15 @@ func (to *destination) attach(s *grpcresolver.State) {
 func unaryClient(service string, to *destination) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, call := balancer.NewCall(ctx, service, method)
+		w := to.seen.rpc(ctx, method)
+		ctx, invoke, span := w.unary(ctx, call, invoke)
 		ctx, method, d, err := to.rpc(ctx, call, method)
 		if err == nil {
 			d.mirrorRPC(ctx, method, req, reply)
 			err = d.rpc.unary(ctx, method, req, reply, cc, invoke, opts...)
 			d.edit(opts)
 		}
+		w.end(ctx, call, span, err)
 		if err != nil {
 			return callError("call", call, err)
 		}
@@ -146,12 +149,15 @@ func streamClient(service string, to *destination) grpc.StreamClientInterceptor 
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, call := balancer.NewCall(ctx, service, method)
 		call.Stream = true
+		ctx, stream, opts, end := to.seen.stream(ctx, call, stream, opts)
 		ctx, method, d, err := to.rpc(ctx, call, method)
 		if err != nil {
+			end(err)
 			return nil, callError("stream", call, err)
 		}
 		s, err := d.rpc.stream(ctx, desc, cc, method, stream, opts...)
 		if err != nil {
+			end(err)
 			return nil, callError("stream", call, err)
 		}
 		return &clientStream{ClientStream: s, call: call, d: d}, nil

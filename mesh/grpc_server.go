@@ -46,9 +46,12 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 		before = inTurn(may.Tap, gates.Tap) // a place is not spent on who may not call
 	}
 	unary, stream = slices.Insert(unary, 0, may.Unary), slices.Insert(stream, 0, may.Stream)
+	// Outermost, so that it sees what the caller gets; around the first, because gRPC
+	// allocates for each further one.
+	unary[0], stream[0] = m.watch.unaryServer(unary[0]), m.watch.streamServer(stream[0])
 	all := append([]grpc.ServerOption{
 		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),
-		grpc.InTapHandle(before),
+		grpc.InTapHandle(m.watch.tap(before)),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaderList),

@@ -25,7 +25,7 @@ type httpFace struct{ client *http.Client }
 
 func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
-		Catalog:     m.to.routed(resolver.Filter(m.catalog, servesHTTP)),
+		Catalog:     m.to.routed(resolver.Filter(m.catalog, m.noticing(servesHTTP))),
 		Balancer:    m.cfg.Balancer,
 		BalancerFor: func(service string) balancer.Config { return m.to.of(service).balancer },
 		LaneFor:     m.to.laneFor,
@@ -39,7 +39,7 @@ func (m *Mesh) openHTTP() error {
 		return err
 	}
 	m.onLeave(t.Close)
-	m.to.http = t
+	m.to.http = m.watch.attempts(t)
 	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: t}}
 	return nil
 }
@@ -59,15 +59,21 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	service := req.URL.Hostname()
 	ctx, call := balancer.NewCall(req.Context(), service, req.Method)
 	call.Path = req.URL.Path
-	out, d, err := t.to.of(service).request(ctx, call, req)
+	to := t.to.of(service)
+	w := to.seen.request(ctx, req)
+	ctx, span := w.begin(ctx, req)
+	out, d, err := to.request(ctx, call, req)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
+		w.end(ctx, req, call, span, nil, err)
 		return nil, callError("http", call, err)
 	}
+	w.send(out, span)
 	d.mirrorHTTP(out)
 	resp, err := d.http.RoundTrip(out)
+	w.end(ctx, req, call, span, resp, err)
 	if err != nil {
 		return nil, callError("http", call, err)
 	}

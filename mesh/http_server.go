@@ -36,9 +36,11 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // guard puts in front of a handler what NewGRPCServer puts in front of its, in the
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
+	h = m.watch.route(h)
 	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
-	return authz.HTTPHandler(m.authorizer, h)
+	h = authz.HTTPHandler(m.authorizer, h)
+	return m.watch.serveHTTP(h) // outermost: it sees what the caller gets
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

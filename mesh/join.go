@@ -31,6 +31,7 @@ type Mesh struct {
 	store      *balancer.Store
 	to         *destinations
 	from       inbound
+	watch      *watch // nil: nothing is measured
 	grpc       grpcFace
 	http       httpFace
 	rejects    limiter
@@ -95,6 +96,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 		m.to.route = newRouting(m, m.chains)
 	}
 	m.onLeave(func(context.Context) error { m.to.close(); return nil })
+	if err = m.openTelemetry(); err != nil {
+		return m, err
+	}
 	if err = m.openHTTP(); err != nil {
 		return m, err
 	}

@@ -11,6 +11,7 @@ import (
 // An outbound call passes, from the outside in:
 //
 //	name      the call, once for all attempts: they must know each other
+//	telemetry sees what its user sees: one duration, one span, refusals included
 //	fault     harms the call as its user would see it; nothing of ours may know better
 //	throttle  what the service would refuse anyway takes no token and no place
 //	rate      holds no place while it refuses
@@ -27,6 +28,7 @@ import (
 // An inbound request passes, from the outside in:
 //
 //	identity  TLS, once per connection
+//	telemetry sees what the caller gets
 //	authz     before the body is read: nothing is spent on who may not call
 //	rate      before the body is read too: who asks too much costs least here
 //	places    before the body is read; the lowest class is shed first

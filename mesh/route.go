@@ -185,6 +185,7 @@ func (r *router) adopt(u chain.Update) {
 		}
 	}
 	if u.Err != nil && (r.state.Err == nil || r.state.Err.Error() != u.Err.Error()) {
+		r.to.seen.registry().Rejected("chain", "rejected")
 		r.log.Warn("config.rejected", "service", r.service, "error", u.Err)
 	}
 	r.state.Err, r.state.AsOf = u.Err, u.AsOf
@@ -198,6 +199,7 @@ func (r *router) tell(problems []chain.Problem) {
 	}
 	for _, p := range problems {
 		if !had[p] {
+			r.to.seen.registry().Rejected("chain", p.Kind)
 			r.log.Warn("config.unsupported", "service", r.service, "kind", p.Kind, "name", p.Name, "field", p.Field, "why", p.Why)
 		}
 	}

@@ -147,6 +147,7 @@ func (d *destinations) newLane(r *router, name string, e *chain.Evaluator, p *ch
 		cfg.Outlier, cfg.Observe, cfg.Rank, cfg.Name = r.to.balancer.Outlier, r.to.balancer.Observe, nil, ""
 	} else {
 		s.outlier = d.eyes(name, policy, &cfg)
+		cfg.Observe = r.to.seen.observe(cfg.Observe)
 	}
 	cfg.Observe = s.observe(cfg.Observe, list)
 	s.lane = balancer.Lane{Name: name, Config: &cfg}

@@ -72,6 +72,7 @@ type Budget struct {
 	start time.Time
 
 	requests, repeats, hedges slots
+	counts                    loopCounts
 }
 
 // NewBudget makes a Budget. It fails if cfg does not validate.

@@ -140,6 +140,7 @@ func (h *race) second() {
 		h.mu.Unlock()
 		return
 	}
+	h.l.budget.counts.hedges.Add(1)
 	ctx, drop := context.WithCancelCause(h.ctx)
 	if VerdictFrom(ctx) != nil { // that is the first attempt's
 		ctx = &verdictContext{Context: ctx}

@@ -212,8 +212,10 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopTime
 	}
 	if !o.Unsent && !l.budget.Retry() {
+		l.budget.counts.exhausted.Add(1)
 		return 0, StopBudget
 	}
+	l.budget.counts.retries.Add(1)
 	return wait, stopNot
 }
 

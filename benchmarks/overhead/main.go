@@ -1,7 +1,7 @@
 // Overhead compares a 1 KiB unary echo over bare grpc-go with mutual TLS against
 // the same call through mesh.Dial and mesh.NewGRPCServer, in one pair of
 // processes. Weft runs with its default policy: locality, load balancing, retries
-// within a budget. Calls have a deadline on both sides.
+// within a budget; and with metrics and 1 % of traces. Calls have a deadline on both sides.
 //
 //	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms]
 //

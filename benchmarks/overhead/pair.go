@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/interop/grpc_testing"
@@ -105,7 +107,7 @@ func (p *pair) dialWeft(ctx context.Context, addr string, id *ident) error {
 	if err := cat.Set("echo", resolver.Endpoint{Addr: addr, Protocol: "grpc", SPIFFEID: spiffeID}); err != nil {
 		return err
 	}
-	m, err := mesh.Join(ctx, mesh.Config{Service: "client", Catalog: cat, Identity: id.src})
+	m, err := mesh.Join(ctx, measured(mesh.Config{Service: "client", Catalog: cat, Identity: id.src}))
 	if err != nil {
 		return err
 	}
@@ -119,6 +121,13 @@ func (p *pair) dialWeft(ctx context.Context, addr string, id *ident) error {
 	_, err = p.weft.EmptyCall(ctx, &grpc_testing.Empty{})
 	p.first = time.Since(start)
 	return err
+}
+
+// measured is cfg with metrics and 1 % of traces.
+func measured(cfg mesh.Config) mesh.Config {
+	cfg.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+	cfg.TracerProvider = sdktrace.NewTracerProvider()
+	return cfg
 }
 
 func (p *pair) line(v any) error {
@@ -242,7 +251,7 @@ func serve() error {
 	grpc_testing.RegisterTestServiceServer(bare, echo{})
 	go func() { _ = bare.Serve(bareListener) }()
 	defer bare.Stop()
-	m, err := mesh.Join(ctx, mesh.Config{Service: "echo", Catalog: static.New(static.Config{}), Identity: id.src, Propagation: -1})
+	m, err := mesh.Join(ctx, measured(mesh.Config{Service: "echo", Catalog: static.New(static.Config{}), Identity: id.src, Propagation: -1}))
 	if err != nil {
 		return err
 	}
