@@ -45,9 +45,17 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	if len(m.from.sheds) > 0 {
 		before = inTurn(may.Tap, gates.Tap) // a place is not spent on who may not call
 	}
-	unary, stream = slices.Insert(unary, 0, may.Unary), slices.Insert(stream, 0, may.Stream)
-	// Outermost, so that it sees what the caller gets; around the first, because gRPC
-	// allocates for each further one.
+	stream = slices.Insert(stream, 0, may.Stream)
+	// Around the first, because gRPC allocates for each further one.
+	inner := unary[0]
+	unary[0] = func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		ctx, err := may.Admit(ctx, info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
+		return inner(ctx, req, info, handler)
+	}
+	// Outermost, so that it sees what the caller gets.
 	unary[0], stream[0] = m.watch.unaryServer(unary[0]), m.watch.streamServer(stream[0])
 	all := append([]grpc.ServerOption{
 		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),

@@ -109,8 +109,15 @@ func (g *GRPCServer) Tap(ctx context.Context, info *tap.Info) (context.Context, 
 // judge asks the rules. The refusal is kept, and logged where it is carried out.
 func (g *GRPCServer) judge(ctx context.Context, method string, md metadata.MD) *admitted {
 	caller, _ := security.PeerFromContext(ctx)
-	out := &admitted{Context: ctx, decided: true, a: g.a}
-	out.req = &Request{Caller: caller, Protocol: "grpc", Method: "POST", Path: method, Headers: metadataHeaders(md)}
+	one := &struct {
+		admitted
+		req Request
+	}{ // one allocation for both
+		admitted: admitted{Context: ctx, decided: true, a: g.a},
+		req:      Request{Caller: caller, Protocol: "grpc", Method: "POST", Path: method, Headers: metadataHeaders(md)},
+	}
+	out := &one.admitted
+	out.req = &one.req
 	if v := md[":authority"]; len(v) == 1 {
 		out.req.Authority = v[0]
 	}
@@ -151,6 +158,13 @@ func (g *GRPCServer) admit(ctx context.Context, method string) (context.Context,
 		return nil, nil, refusal(d.Err)
 	}
 	return ctx, c, nil
+}
+
+// Admit is Unary for a server that calls the handler itself: the handler's context,
+// or the refusal. It saves the interceptor.
+func (g *GRPCServer) Admit(ctx context.Context, method string) (context.Context, error) {
+	ctx, _, err := g.admit(ctx, method)
+	return ctx, err
 }
 
 // Unary is a grpc.UnaryServerInterceptor.
