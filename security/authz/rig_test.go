@@ -78,10 +78,7 @@ func prefix(a Action, p string) Permission {
 }
 
 // changing is a Source whose rules a test changes.
-type changing struct {
-	mu   sync.Mutex
-	next chan Rules
-}
+type changing struct{ next chan Rules }
 
 func newChanging() *changing { return &changing{next: make(chan Rules)} }
 
