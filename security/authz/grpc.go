@@ -95,8 +95,8 @@ func (g *GRPCServer) mayRefuseEarly() bool {
 // Tap is a tap.ServerInHandle.
 func (g *GRPCServer) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	out := g.judge(ctx, info.FullMethodName, info.Header)
-	if out.denied != nil && g.mayRefuseEarly() {
-		return ctx, refusal(g.a.finish(out.req, *out.denied).Err)
+	if out.denied && g.mayRefuseEarly() {
+		return ctx, refusal(g.a.finish(out.req, out.soFar).Err)
 	}
 	for name := range info.Header { // the map in ctx is the same
 		if unwelcome(name) {
@@ -121,18 +121,17 @@ func (g *GRPCServer) judge(ctx context.Context, method string, md metadata.MD) *
 	if v := md[":authority"]; len(v) == 1 {
 		out.req.Authority = v[0]
 	}
-	var d Decision
+	d := &out.soFar
 	if err := CheckGRPCPath(method); err != nil {
-		d = ambiguous(err)
+		*d = ambiguous(err)
 	} else {
-		d = g.a.judge(out.req)
+		*d = g.a.judge(out.req)
 	}
 	if !d.Allowed && !(g.a.cfg.DryRun && d.Err != ErrAmbiguous) {
-		out.denied = &d
+		out.denied = true
 		return out
 	}
-	out.soFar = d
-	out.Admission = out.req.admission(&d)
+	out.Admission = out.req.admission(d)
 	return out
 }
 
@@ -150,8 +149,8 @@ func (g *GRPCServer) admit(ctx context.Context, method string) (context.Context,
 		c.Context = metadata.NewIncomingContext(ctx, md)
 		ctx = c
 	}
-	if c.denied != nil {
-		return nil, nil, refusal(g.a.finish(c.req, *c.denied).Err)
+	if c.denied {
+		return nil, nil, refusal(g.a.finish(c.req, c.soFar).Err)
 	}
 	d := g.a.finish(c.req, g.a.outside(ctx, c.req, c.soFar))
 	if !d.Allowed {

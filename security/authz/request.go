@@ -81,8 +81,8 @@ type admitted struct {
 	Admission
 	// What the gRPC tap leaves for the interceptor behind it.
 	decided bool
-	denied  *Decision // to be refused
-	soFar   Decision  // else
+	denied  bool     // soFar is to be refused
+	soFar   Decision // what the rules say
 	req     *Request
 	a       *Authorizer
 }
