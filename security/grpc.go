@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -98,7 +99,7 @@ func (c *clientCreds) ClientHandshake(ctx context.Context, authority string, raw
 		return nil, nil, fmt.Errorf("security: connect to %s (authority %s): %w", raw.RemoteAddr(), clip(authority), err)
 	}
 	cfg.NextProtos = []string{"h2"}
-	cfg.ServerName = hostOf(authority)
+	cfg.ServerName = cmp.Or(cfg.ServerName, hostOf(authority))
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close() // the handshake's error is the one that matters
