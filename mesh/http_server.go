@@ -36,20 +36,22 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // guard puts in front of a handler what NewGRPCServer puts in front of its, in the
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
+	h = ageing{h}
 	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 	return authz.HTTPHandler(m.authorizer, h)
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.
-func httpServer(srv *http.Server) (*server, error) {
+func (m *Mesh) httpServer(srv *http.Server) (*server, error) {
 	if srv.TLSConfig == nil {
 		return nil, errors.New("mesh: this *http.Server has no TLSConfig; make it with Mesh.NewHTTPServer")
 	}
 	return &server{
 		protocol: "http",
 		serve: func(l net.Listener) error {
-			if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			m.boundAge(srv)
+			if err := srv.Serve(m.identity.Listener(l, httpTLS(srv))); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -71,7 +73,7 @@ func httpServer(srv *http.Server) (*server, error) {
 // serverOf tells a gRPC server from an HTTP server.
 func (m *Mesh) serverOf(srv any) (*server, error) {
 	if srv, ok := srv.(*http.Server); ok {
-		return httpServer(srv)
+		return m.httpServer(srv)
 	}
 	return m.grpcServerOf(srv)
 }

@@ -26,7 +26,7 @@ type Mesh struct {
 	caches     []namedCache
 	registrar  resolver.Registrar
 	chains     chain.Source // nil: there are none
-	identity   security.Source
+	identity   *security.Live // in front of what openIdentity opened
 	authorizer *authz.Authorizer
 	store      *balancer.Store
 	to         *destinations
@@ -34,6 +34,7 @@ type Mesh struct {
 	grpc       grpcFace
 	http       httpFace
 	rejects    limiter
+	cuts       limiter
 	closers    []func(context.Context) error // run by Leave, last first
 
 	mu   sync.Mutex
@@ -76,7 +77,11 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 		ictx, cancel = context.WithTimeoutCause(ctx, joinTimeout, errJoinTimeout)
 	}
 	defer cancel()
-	if err = m.openIdentity(ictx); err != nil {
+	own, err := m.openIdentity(ictx)
+	if err != nil {
+		return m, err
+	}
+	if err = m.openTrust(own); err != nil {
 		return m, err
 	}
 	if err = m.openAuthorization(ictx); err != nil {

@@ -69,9 +69,9 @@ func DialTLS(src Source, expect func(addr string) string, dial DialFunc, protos 
 		if err != nil {
 			return nil, err
 		}
-		conn := tls.Client(raw, cfg)
+		conn := clientConn(src, raw, cfg)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close() // the handshake's error is the one that matters
+			_ = conn.NetConn().Close() // the handshake's error is the one that matters
 			return nil, err
 		}
 		return conn, nil

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/credentials"
@@ -212,4 +213,9 @@ func netPipe(t testing.TB) (client, server net.Conn) {
 		t.Fatal(err)
 	}
 	return client, server
+}
+
+func idOf(t testing.TB, id string) spiffeid.ID {
+	t.Helper()
+	return must[spiffeid.ID](t)(spiffeid.FromString(id))
 }

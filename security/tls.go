@@ -92,8 +92,10 @@ func serverTLS(src Source, authorize Authorizer, rejected []func(*HandshakeError
 				err = fmt.Errorf("%w: %w", ErrDenied, err)
 			}
 			e := &HandshakeError{Side: ServerSide, Expected: expected, Got: id.String(), Err: err}
-			for _, f := range rejected {
-				f(e)
+			if !cs.HandshakeComplete { // else Live looks at it again
+				for _, f := range rejected {
+					f(e)
+				}
 			}
 			return e
 		},
