@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/chain"
@@ -206,7 +209,18 @@ func (m *Mesh) openConsulCA(ctx context.Context) (security.Source, error) {
 		return nil, err
 	}
 	m.onLeave(func(context.Context) error { release(); return nil })
-	src, err := consulca.New(ctx, consulca.Config{Client: client, Service: m.cfg.Service, CacheDir: m.cfg.SnapshotDir, Logger: m.log})
+	cloud := m.cfg.Clouds[home]
+	ca := consulca.Config{
+		Client: client, Service: m.cfg.Service, CacheDir: m.cfg.SnapshotDir, Logger: m.log,
+		Token: cloud.Token, TokenFile: cloud.TokenFile, Namespace: cloud.Namespace, Partition: cloud.Partition,
+	}
+	if cloud.Address == "" { // the agent of the environment, and so is this of it
+		ca.GRPCAddr = os.Getenv(api.GRPCAddrEnvName)
+	}
+	if ca.Token == "" && ca.TokenFile == "" {
+		ca.Token, ca.TokenFile = os.Getenv(api.HTTPTokenEnvName), os.Getenv(api.HTTPTokenFileEnvName)
+	}
+	src, err := consulca.New(ctx, ca)
 	if err != nil {
 		return nil, err
 	}

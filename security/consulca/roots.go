@@ -24,7 +24,8 @@ type RootsConfig struct {
 	// Peer is the cluster peer, as the agent's cluster calls it, whose CA is followed;
 	// that needs peering:read. Empty: the CA of the agent's own cluster.
 	Peer string
-	// Wait is how long one blocking query waits. 0 is 1 minute; at most 10.
+	// Wait is how long one blocking query waits. 0 is 1 minute, for a peer 2 s,
+	// because Consul does not wake a reader when a peering ends; at most 10 minutes.
 	Wait time.Duration
 	// MaxBackoff bounds the random pause after a failed query. 0 is 30 s.
 	MaxBackoff time.Duration
@@ -59,6 +60,9 @@ func FollowRoots(cfg RootsConfig) (*Roots, error) {
 	}
 	if cfg.Wait == 0 {
 		cfg.Wait = time.Minute
+		if cfg.Peer != "" {
+			cfg.Wait = 2 * time.Second
+		}
 	}
 	if cfg.MaxBackoff == 0 {
 		cfg.MaxBackoff = 30 * time.Second
