@@ -47,7 +47,7 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	unary, stream = slices.Insert(unary, 0, may.Unary), slices.Insert(stream, 0, may.Stream)
 	all := append([]grpc.ServerOption{
-		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),
+		grpc.Creds(security.PermissiveCredentials(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected), m.permissive())),
 		grpc.InTapHandle(before),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxConcurrentStreams(maxStreams),

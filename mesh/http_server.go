@@ -51,7 +51,7 @@ func (m *Mesh) httpServer(srv *http.Server) (*server, error) {
 		protocol: "http",
 		serve: func(l net.Listener) error {
 			m.boundAge(srv)
-			if err := srv.Serve(m.identity.Listener(l, httpTLS(srv))); !errors.Is(err, http.ErrServerClosed) {
+			if err := srv.Serve(m.identity.PermissiveListener(l, httpTLS(srv), m.permissive())); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil

@@ -35,6 +35,7 @@ type Mesh struct {
 	http       httpFace
 	rejects    limiter
 	cuts       limiter
+	plain      plaintext
 	closers    []func(context.Context) error // run by Leave, last first
 
 	mu   sync.Mutex
