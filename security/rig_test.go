@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/credentials"
@@ -198,6 +199,8 @@ func plainGet(t testing.TB, addr string) error {
 }
 
 type x509Certificate = x509.Certificate
+
+type svid = x509svid.SVID
 
 // netPipe is a connection in memory with room for what is not read yet: on a
 // net.Pipe two ends that both send an alert would wait for each other.
