@@ -25,7 +25,7 @@ type Mesh struct {
 	catalog    resolver.Catalog
 	caches     []namedCache
 	registrar  resolver.Registrar
-	chains     chain.Source // nil: there are none
+	chains     chain.Source   // nil: there are none
 	identity   *security.Live // in front of what openIdentity opened
 	authorizer *authz.Authorizer
 	store      *balancer.Store
