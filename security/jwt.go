@@ -10,7 +10,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 )
 
-// ErrBadJWT: a token is no JWT-SVID that could be accepted here and now.
+// ErrBadJWT means that a token is no JWT-SVID that could be accepted here and now.
 var ErrBadJWT = errors.New("not a valid JWT-SVID")
 
 // maxJWT bounds a token before anything is parsed.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrPlaintext: a caller spoke no TLS to a port that takes nothing else, or no longer.
+// ErrPlaintext means that a caller spoke no TLS to a port that takes nothing else, or no longer.
 var ErrPlaintext = errors.New("caller speaks no TLS")
 
 // Permissive lets plaintext callers in beside mutual TLS, on the same port, while a

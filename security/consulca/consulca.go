@@ -128,7 +128,7 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		why := s.cell.Status().Err
 		_ = s.Close() // always nil
 		if why == nil {
-			why = errors.New("Consul has not answered")
+			why = errors.New("no answer from Consul")
 		}
 		return nil, fmt.Errorf("consulca: no identity for service %q: %w; last: %w", s.cfg.Service, context.Cause(ctx), why)
 	}
