@@ -25,7 +25,7 @@ func (m *Mesh) openTrust(own security.Source) error {
 			own = f
 		}
 	}
-	live, err := security.NewLive(own, security.LiveConfig{Authorize: m.cfg.Authorize, Closed: m.peerClosed})
+	live, err := security.NewLive(own, security.LiveConfig{Authorize: m.mayConnect(), Closed: m.peerClosed})
 	if err != nil {
 		return err
 	}
