@@ -52,11 +52,11 @@ func TestConnectionAge(t *testing.T) {
 				if got := m.connectionAge(); got != tt.bound {
 					t.Errorf("bound %v, want %v", got, tt.bound)
 				}
-				srv, err := m.NewHTTPServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+				cfg, err := security.HTTPServerTLS(live, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				srv.IdleTimeout = 0
+				srv := &http.Server{TLSConfig: cfg, ReadHeaderTimeout: readHeaderTimeout, Handler: ageing{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}}
 				s, err := m.httpServer(srv)
 				if err != nil {
 					t.Fatal(err)
