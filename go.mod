@@ -6,6 +6,7 @@ require (
 	cel.dev/cel-go v0.33.2
 	github.com/go-jose/go-jose/v4 v4.1.5
 	github.com/hashicorp/consul/api v1.34.4
+	github.com/hashicorp/consul/proto-public v0.6.2
 	github.com/hashicorp/go-bexpr v0.1.17
 	github.com/hashicorp/hcl v1.0.1-vault-7
 	github.com/sony/gobreaker/v2 v2.4.0

@@ -29,6 +29,8 @@ type TransportConfig struct {
 	// that is expected of that endpoint and no other. It is asked on each
 	// connection; NextProtos is set by the Transport. nil is refused unless Plaintext.
 	TLS func(*resolver.Endpoint) (*tls.Config, error)
+	// TLSClient makes the TLS end of a connection. nil: tls.Client.
+	TLSClient func(net.Conn, *tls.Config) *tls.Conn
 	// Plaintext sends requests without TLS. It is refused together with TLS.
 	// Default false: nothing ever falls back to plaintext.
 	Plaintext bool
@@ -107,6 +109,9 @@ func (c TransportConfig) withDefaults() (TransportConfig, error) {
 	}
 	if c.MaxResponseHeaderBytes == 0 {
 		c.MaxResponseHeaderBytes = 1 << 20
+	}
+	if c.TLSClient == nil {
+		c.TLSClient = tls.Client
 	}
 	if c.DialContext == nil {
 		c.DialContext = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{

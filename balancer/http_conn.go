@@ -40,7 +40,7 @@ func (p *pool) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil || cfg.Plaintext {
 		return c, err
 	}
-	tc, err := handshake(ctx, c, cfg.TLS, ep)
+	tc, err := handshake(ctx, c, cfg, ep)
 	if err != nil {
 		_ = c.Close()
 		return nil, err
@@ -48,8 +48,8 @@ func (p *pool) connect(ctx context.Context) (net.Conn, error) {
 	return tc, nil
 }
 
-func handshake(ctx context.Context, c net.Conn, config func(*resolver.Endpoint) (*tls.Config, error), ep *resolver.Endpoint) (*tls.Conn, error) {
-	tcfg, err := config(ep)
+func handshake(ctx context.Context, c net.Conn, cfg *TransportConfig, ep *resolver.Endpoint) (*tls.Conn, error) {
+	tcfg, err := cfg.TLS(ep)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,9 @@ func handshake(ctx context.Context, c net.Conn, config func(*resolver.Endpoint) 
 	if tcfg.NextProtos = []string{"h2", "http/1.1"}; h2only {
 		tcfg.NextProtos = []string{"h2"}
 	}
-	tc := tls.Client(c, tcfg)
+	tc := cfg.TLSClient(c, tcfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = tc.NetConn().Close() // who made tc may want to know
 		return nil, err
 	}
 	if got := tc.ConnectionState().NegotiatedProtocol; h2only && got != "h2" {

@@ -78,6 +78,9 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 			cfg.Localities[dc] = authz.Locality{Cloud: l.Cloud, Region: l.Region, Zone: l.Zone}
 		}
 	}
+	if until := m.cfg.Permissive; !until.IsZero() {
+		cfg.Anonymous = func() bool { return time.Now().Before(until) }
+	}
 	asked, err := m.openIntentions(&cfg)
 	if err != nil {
 		return err

@@ -86,6 +86,10 @@ type Config struct {
 	// Authorization says what callers may do at servers. Zero: what Consul's
 	// intentions allow; without a Consul catalog, everything.
 	Authorization AuthorizationConfig
+	// Permissive lets callers without TLS in until then, on the ports of the servers, while
+	// a service is migrated: they have no identity, Authorize is not asked about them, and
+	// Mesh.PlaintextCallers names them. Zero: off, mutual TLS only.
+	Permissive time.Time
 
 	// Balancer says how endpoints are chosen, for all services. Zero: PeakEWMA
 	// within locality tiers, see package balancer. Its Local and Store are the mesh's.
@@ -186,6 +190,9 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.DrainTimeout = s.duration("DrainTimeout", "WEFT_DRAIN_TIMEOUT", cfg.DrainTimeout, 20*time.Second)
 	r.MaxConnectionAge = s.duration("MaxConnectionAge", "WEFT_MAX_CONNECTION_AGE", cfg.MaxConnectionAge, 30*time.Minute)
 	r.QuarantineHold = s.duration("QuarantineHold", "WEFT_QUARANTINE_HOLD", cfg.QuarantineHold, 5*time.Minute)
+	if !r.Permissive.IsZero() {
+		s.add("Permissive", "", "plaintext accepted until "+r.Permissive.UTC().Format(time.RFC3339), FromStruct)
+	}
 	if r.ConnectTimeout < 0 {
 		s.errs = append(s.errs, fmt.Errorf("mesh: ConnectTimeout %v is negative; a connection attempt must end", r.ConnectTimeout))
 	}

@@ -236,6 +236,17 @@ func (a answering) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest)
 	return &grpc_testing.SimpleResponse{Username: peer.String(), Hostname: a.in.name}, nil
 }
 
+func (a answering) FullDuplexCall(s grpc_testing.TestService_FullDuplexCallServer) error {
+	for {
+		if _, err := s.Recv(); err != nil {
+			return nil
+		}
+		if err := s.Send(&grpc_testing.StreamingOutputCallResponse{}); err != nil {
+			return err
+		}
+	}
+}
+
 func (in *instance) handle() {
 	in.handled.Add(1)
 	if in.gate != nil {

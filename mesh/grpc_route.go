@@ -21,7 +21,7 @@ func (to *destination) rpc(ctx context.Context, call *balancer.Call, method stri
 	}
 	d, err := to.router.decide(ctx, func(e *chain.Evaluator) chain.Request {
 		if !e.ReadsHeaders() {
-			return chain.GRPCRequest(nil, method, to.router.service) //nolint:staticcheck // it says that nil is allowed
+			return chain.Request{Method: "POST", Path: method, Authority: to.router.service}
 		}
 		return chain.GRPCRequest(ctx, method, to.router.service)
 	})

@@ -26,9 +26,9 @@ import (
 // one. Run it with Serve.
 func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	age := keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
-	if m.cfg.MaxConnectionAge > 0 {
-		age.MaxConnectionAge = m.cfg.MaxConnectionAge // grpc adds 10 % jitter
-		age.MaxConnectionAgeGrace = m.cfg.MaxConnectionAge / 10
+	if bound := m.connectionAge(); bound > 0 {
+		age.MaxConnectionAge = bound // grpc adds 10 % jitter
+		age.MaxConnectionAgeGrace = bound / 10
 	}
 	request := resilience.NewGRPCInbound(resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline, Logger: m.log})
 	unary, stream := []grpc.UnaryServerInterceptor{request.Unary}, []grpc.StreamServerInterceptor{request.Stream}
@@ -58,7 +58,7 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	// Outermost, so that it sees what the caller gets.
 	unary[0], stream[0] = m.watch.unaryServer(unary[0]), m.watch.streamServer(stream[0])
 	all := append([]grpc.ServerOption{
-		grpc.Creds(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected)),
+		grpc.Creds(security.PermissiveCredentials(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected), m.permissive())),
 		grpc.InTapHandle(m.watch.tap(before)),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxConcurrentStreams(maxStreams),

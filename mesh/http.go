@@ -32,6 +32,7 @@ func (m *Mesh) openHTTP() error {
 		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
 			return security.ClientTLS(m.identity, m.peerID(e))
 		},
+		TLSClient:      m.identity.Client,
 		ConnectTimeout: m.cfg.ConnectTimeout,
 		DialContext:    m.cfg.DialContext,
 	})

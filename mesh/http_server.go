@@ -37,6 +37,7 @@ func (m *Mesh) NewHTTPServer(h http.Handler) (*http.Server, error) {
 // same order.
 func (m *Mesh) guard(h http.Handler) http.Handler {
 	h = m.watch.route(h)
+	h = ageing{h}
 	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 	h = authz.HTTPHandler(m.authorizer, h)
@@ -44,14 +45,15 @@ func (m *Mesh) guard(h http.Handler) http.Handler {
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.
-func httpServer(srv *http.Server) (*server, error) {
+func (m *Mesh) httpServer(srv *http.Server) (*server, error) {
 	if srv.TLSConfig == nil {
 		return nil, errors.New("mesh: this *http.Server has no TLSConfig; make it with Mesh.NewHTTPServer")
 	}
 	return &server{
 		protocol: "http",
 		serve: func(l net.Listener) error {
-			if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			m.boundAge(srv)
+			if err := srv.Serve(m.identity.PermissiveListener(l, httpTLS(srv), m.permissive())); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -73,7 +75,7 @@ func httpServer(srv *http.Server) (*server, error) {
 // serverOf tells a gRPC server from an HTTP server.
 func (m *Mesh) serverOf(srv any) (*server, error) {
 	if srv, ok := srv.(*http.Server); ok {
-		return httpServer(srv)
+		return m.httpServer(srv)
 	}
 	return m.grpcServerOf(srv)
 }

@@ -25,8 +25,8 @@ type Mesh struct {
 	catalog    resolver.Catalog
 	caches     []namedCache
 	registrar  resolver.Registrar
-	chains     chain.Source // nil: there are none
-	identity   security.Source
+	chains     chain.Source   // nil: there are none
+	identity   *security.Live // in front of what openIdentity opened
 	authorizer *authz.Authorizer
 	store      *balancer.Store
 	to         *destinations
@@ -35,6 +35,8 @@ type Mesh struct {
 	grpc       grpcFace
 	http       httpFace
 	rejects    limiter
+	cuts       limiter
+	plain      plaintext
 	closers    []func(context.Context) error // run by Leave, last first
 
 	mu   sync.Mutex
@@ -77,7 +79,11 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 		ictx, cancel = context.WithTimeoutCause(ctx, joinTimeout, errJoinTimeout)
 	}
 	defer cancel()
-	if err = m.openIdentity(ictx); err != nil {
+	own, err := m.openIdentity(ictx)
+	if err != nil {
+		return m, err
+	}
+	if err = m.openTrust(own); err != nil {
 		return m, err
 	}
 	if err = m.openAuthorization(ictx); err != nil {

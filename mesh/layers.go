@@ -97,7 +97,7 @@ func limitLayers(rate *resilience.RateConfig, places *resilience.ConcurrencyConf
 func withGates(all []layer, gates []resilience.Gate) ([]layer, error) {
 	for i, g := range gates {
 		if g == nil {
-			return nil, fmt.Errorf("Gates[%d] is nil; leave it out", i)
+			return nil, fmt.Errorf("mesh: Gates[%d] is nil; leave it out", i)
 		}
 		all = append(all, layer{"gates", g})
 	}

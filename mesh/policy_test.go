@@ -197,7 +197,7 @@ func TestBadPolicyIsRefused(t *testing.T) {
 		"throttle": {Config{Policy: ServicePolicy{Throttle: &resilience.ThrottleConfig{K: 0.5}}}, "ThrottleConfig.K"},
 		"rate":     {Config{Policy: ServicePolicy{Rate: &resilience.RateConfig{PerSecond: -1}}}, "RateConfig.PerSecond"},
 		"places":   {Config{Policy: ServicePolicy{Concurrency: &resilience.ConcurrencyConfig{Limit: -1}}}, "ConcurrencyConfig.Limit"},
-		"gate":     {Config{Policy: ServicePolicy{Gates: []resilience.Gate{nil}}}, "Config.Policy: Gates[0]"},
+		"gate":     {Config{Policy: ServicePolicy{Gates: []resilience.Gate{nil}}}, "Config.Policy: mesh: Gates[0]"},
 		"inbound":  {Config{Inbound: InboundPolicy{Concurrency: &resilience.ConcurrencyConfig{Limit: -1}}}, "Config.Inbound: resilience: ConcurrencyConfig.Limit"},
 		"budget":   {Config{Services: map[string]ServicePolicy{"pay": {Budget: resilience.BudgetConfig{Ratio: 2}}}}, `Config.Services["pay"]`},
 	} {

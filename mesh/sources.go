@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/consul"
 	"github.com/weft-mesh/weft/resolver/static"
+	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/consulca"
 	"github.com/weft-mesh/weft/security/devca"
 	"github.com/weft-mesh/weft/security/files"
@@ -150,18 +154,17 @@ func (m *Mesh) learnLocality(ctx context.Context, home *consul.Catalog) {
 }
 
 // openIdentity opens the identity and waits for the first one, within ctx.
-func (m *Mesh) openIdentity(ctx context.Context) error {
+func (m *Mesh) openIdentity(ctx context.Context) (security.Source, error) {
 	switch m.cfg.identity {
 	case "given":
-		m.identity = m.cfg.Identity
-		return nil
+		return m.cfg.Identity, nil
 	case "spiffe":
 		src, err := workload.New(ctx, workload.Config{Logger: m.log})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		m.onLeave(func(context.Context) error { return src.Close() })
-		m.identity = src
+		return src, nil
 	case "files":
 		cfg := m.cfg.Files
 		if cfg.Logger == nil {
@@ -169,62 +172,80 @@ func (m *Mesh) openIdentity(ctx context.Context) error {
 		}
 		src, err := files.New(ctx, cfg)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		m.onLeave(func(context.Context) error { return src.Close() })
-		m.identity = src
+		return src, nil
 	case "consul":
 		return m.openConsulCA(ctx)
 	default:
 		return m.openDevCA()
 	}
-	return nil
 }
 
-// openConsulCA takes the identity from the agent that announces this process.
-func (m *Mesh) openConsulCA(ctx context.Context) error {
-	for _, cfg := range m.cfg.Clouds {
+// home is the cloud whose agent announces this process and issues its identity; -1 if
+// there is none.
+func (m *Mesh) home() int {
+	for i, cfg := range m.cfg.Clouds {
 		if cfg.Datacenter != "" || cfg.Peer != "" {
 			continue
 		}
 		if m.cfg.Locality.Cloud != "" && cfg.Name != "" && cfg.Name != m.cfg.Locality.Cloud && len(m.cfg.Clouds) > 1 {
 			continue
 		}
-		client, release, err := cfg.APIClient()
-		if err != nil {
-			return err
-		}
-		m.onLeave(func(context.Context) error { release(); return nil })
-		src, err := consulca.New(ctx, consulca.Config{Client: client, Service: m.cfg.Service, CacheDir: m.cfg.SnapshotDir, Logger: m.log})
-		if err != nil {
-			return err
-		}
-		m.onLeave(func(context.Context) error { return src.Close() })
-		m.identity = src
-		return nil
+		return i
 	}
-	return errors.New("mesh: no cloud in Config.Clouds has an agent of this process's own cloud to issue an identity; set Locality.Cloud to the name of one that is given by Address, or bring an identity (SPIFFE_ENDPOINT_SOCKET, Config.Identity)")
+	return -1
 }
 
-func (m *Mesh) openDevCA() error {
+// openConsulCA takes the identity from the agent that announces this process.
+func (m *Mesh) openConsulCA(ctx context.Context) (security.Source, error) {
+	home := m.home()
+	if home < 0 {
+		return nil, errors.New("mesh: no cloud in Config.Clouds has an agent of this process's own cloud to issue an identity; set Locality.Cloud to the name of one that is given by Address, or bring an identity (SPIFFE_ENDPOINT_SOCKET, Config.Identity)")
+	}
+	client, release, err := m.cfg.Clouds[home].APIClient()
+	if err != nil {
+		return nil, err
+	}
+	m.onLeave(func(context.Context) error { release(); return nil })
+	cloud := m.cfg.Clouds[home]
+	ca := consulca.Config{
+		Client: client, Service: m.cfg.Service, CacheDir: m.cfg.SnapshotDir, Logger: m.log,
+		Token: cloud.Token, TokenFile: cloud.TokenFile, Namespace: cloud.Namespace, Partition: cloud.Partition,
+	}
+	if cloud.Address == "" { // the agent of the environment, and so is this of it
+		ca.GRPCAddr = os.Getenv(api.GRPCAddrEnvName)
+	}
+	if ca.Token == "" && ca.TokenFile == "" {
+		ca.Token, ca.TokenFile = os.Getenv(api.HTTPTokenEnvName), os.Getenv(api.HTTPTokenFileEnvName)
+	}
+	src, err := consulca.New(ctx, ca)
+	if err != nil {
+		return nil, err
+	}
+	m.onLeave(func(context.Context) error { return src.Close() })
+	return src, nil
+}
+
+func (m *Mesh) openDevCA() (security.Source, error) {
 	ca := (*devca.CA)(nil)
 	if m.cfg.Embedded != nil {
 		ca = m.cfg.Embedded.CA
 	} else {
 		var err error
 		if ca, err = devca.New(devca.Config{Dir: m.cfg.DevDir, Logger: m.log}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	id, err := ca.ID(m.cfg.Locality.Cloud, m.cfg.Service)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	src, err := ca.Source(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.onLeave(func(context.Context) error { return src.Close() })
-	m.identity = src
-	return nil
+	return src, nil
 }

@@ -14,8 +14,10 @@
 //   - The newest SVID and bundles are read on each handshake, so that a rotation
 //     needs no restart. An SVID of ours that has expired is never presented.
 //
-// What is not here: connections that are already open keep the identity they were
-// opened with. Whoever owns them must bound their age.
+// Connections that are already open keep the identity they were opened with. A
+// [Live] in front of the Source closes those that would not be opened any more; an
+// identity that was renewed meanwhile is seen only by a new connection, so whoever
+// owns a connection must bound its age to less than the life of an SVID.
 //
 // The sub-packages are Sources: workload (SPIFFE Workload API), consulca (Consul's
 // Connect CA), files (PEM files) and devca (a development CA in the process).

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -47,7 +48,7 @@ func ServerCredentials(src Source, authorize Authorizer, rejected ...func(*Hands
 	cfg := serverTLS(src, authorize, rejected)
 	cfg.NextProtos = []string{"h2"}
 	cfg.GetConfigForClient = refuseOthers
-	return &serverCreds{cfg: cfg}
+	return &serverCreds{src: src, cfg: cfg}
 }
 
 // refuseOthers refuses a client that says it speaks other protocols only.
@@ -98,10 +99,10 @@ func (c *clientCreds) ClientHandshake(ctx context.Context, authority string, raw
 		return nil, nil, fmt.Errorf("security: connect to %s (authority %s): %w", raw.RemoteAddr(), clip(authority), err)
 	}
 	cfg.NextProtos = []string{"h2"}
-	cfg.ServerName = hostOf(authority)
-	conn := tls.Client(raw, cfg)
+	cfg.ServerName = cmp.Or(cfg.ServerName, hostOf(authority))
+	conn := clientConn(c.src, raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the handshake's error is the one that matters
+		_ = conn.NetConn().Close() // the handshake's error is the one that matters
 		return nil, nil, err
 	}
 	return withSyscall(conn, raw), &clientInfo{tlsInfo(conn)}, nil
@@ -117,16 +118,19 @@ func (c *clientCreds) Clone() credentials.TransportCredentials { d := *c; return
 // OverrideServerName does nothing: the peer is chosen by its SPIFFE ID, not by a name.
 func (c *clientCreds) OverrideServerName(string) error { return nil }
 
-type serverCreds struct{ cfg *tls.Config }
+type serverCreds struct {
+	src Source
+	cfg *tls.Config
+}
 
 func (s *serverCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if s.cfg == nil {
 		return nil, nil, errors.New("security: ServerCredentials was made without a Source")
 	}
-	conn := tls.Server(raw, s.cfg)
+	conn := serverConn(s.src, raw, s.cfg)
 	// gRPC has set the deadline of raw, and lifts it after this call.
 	if err := conn.Handshake(); err != nil {
-		_ = raw.Close() // the handshake's error is the one that matters
+		_ = conn.NetConn().Close() // the handshake's error is the one that matters
 		return nil, nil, err
 	}
 	return withSyscall(conn, raw), tlsInfo(conn), nil

@@ -88,6 +88,7 @@ func hostiles() []hostile {
 		}},
 		{name: "CA leaf", mint: with(func(c *x509.Certificate) { c.IsCA = true }), want: bad},
 		{name: "keyCertSign", mint: with(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign; c.IsCA = true }), want: bad},
+		{name: "keyCertSign without CA", mint: with(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCertSign }), want: bad},
 		{name: "cRLSign", mint: with(func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign }), want: bad},
 		{name: "no digitalSignature", mint: with(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }), want: bad},
 		{name: "no key usage", mint: with(func(c *x509.Certificate) { c.KeyUsage = 0 }), want: bad},

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -63,14 +64,14 @@ func DialTLS(src Source, expect func(addr string) string, dial DialFunc, protos 
 			return nil, fmt.Errorf("security: dial %s: %w", clip(addr), err)
 		}
 		cfg.NextProtos = protos
-		cfg.ServerName = hostOf(addr)
+		cfg.ServerName = cmp.Or(cfg.ServerName, hostOf(addr))
 		raw, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		conn := tls.Client(raw, cfg)
+		conn := clientConn(src, raw, cfg)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close() // the handshake's error is the one that matters
+			_ = conn.NetConn().Close() // the handshake's error is the one that matters
 			return nil, err
 		}
 		return conn, nil

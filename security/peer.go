@@ -1,6 +1,7 @@
 package security
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -79,6 +80,20 @@ func (s ServiceID) ID() (spiffeid.ID, error) {
 		return spiffeid.ID{}, fmt.Errorf("security: no SPIFFE ID for service %q in datacenter %q: %w", clip(s.Service), clip(s.Datacenter), err)
 	}
 	return parseID(id.String())
+}
+
+// SNI is the server name by which sidecars and mesh gateways of Consul know the
+// service, in the form that its proxies send:
+// <service>.<namespace>.<datacenter>.internal.<trust domain>. It decides nothing
+// here: what counts is the SPIFFE ID.
+func (s ServiceID) SNI() string {
+	parts := []string{s.Service, cmp.Or(s.Namespace, "default")}
+	if s.Partition == "" || s.Partition == "default" {
+		parts = append(parts, s.Datacenter, "internal")
+	} else {
+		parts = append(parts, s.Partition, s.Datacenter, "internal-v1")
+	}
+	return strings.Join(append(parts, s.TrustDomain), ".")
 }
 
 // parseID accepts the SPIFFE ID of a workload in its one canonical spelling. It is

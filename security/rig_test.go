@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/credentials"
@@ -198,6 +200,8 @@ func plainGet(t testing.TB, addr string) error {
 
 type x509Certificate = x509.Certificate
 
+type svid = x509svid.SVID
+
 // netPipe is a connection in memory with room for what is not read yet: on a
 // net.Pipe two ends that both send an alert would wait for each other.
 func netPipe(t testing.TB) (client, server net.Conn) {
@@ -212,4 +216,9 @@ func netPipe(t testing.TB) (client, server net.Conn) {
 		t.Fatal(err)
 	}
 	return client, server
+}
+
+func idOf(t testing.TB, id string) spiffeid.ID {
+	t.Helper()
+	return must[spiffeid.ID](t)(spiffeid.FromString(id))
 }

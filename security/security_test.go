@@ -57,3 +57,26 @@ func TestGoodPeersConnect(t *testing.T) {
 		})
 	}
 }
+
+// TestSNI has the names that Consul's own proxies send and route by.
+func TestSNI(t *testing.T) {
+	t.Parallel()
+	const td = "11111111-2222-3333-4444-555555555555.consul"
+	for id, want := range map[string]string{
+		"spiffe://" + td + "/ns/default/dc/dc1/svc/db":          "db.default.dc1.internal." + td,
+		"spiffe://" + td + "/ap/foo/ns/bar/dc/dc1/svc/db":       "db.bar.foo.dc1.internal-v1." + td,
+		"spiffe://" + td + "/ap/default/ns/default/dc/d/svc/db": "db.default.d.internal." + td,
+	} {
+		s, err := security.ParseServiceID(id)
+		if err != nil || s.SNI() != want {
+			t.Errorf("%s: %q, %v; want %q", id, s.SNI(), err, want)
+		}
+	}
+	p := newPair(t)
+	if cfg, err := security.ClientTLS(p.client, serverID); err != nil || cfg.ServerName != "payments.default.aws.internal."+tdA {
+		t.Errorf("ClientTLS sends %q, %v", cfg.ServerName, err)
+	}
+	if cfg, err := security.ClientTLS(p.client, "spiffe://a.example/web"); err != nil || cfg.ServerName != "" {
+		t.Errorf("ClientTLS for an ID that is not of Consul's form sends %q, %v", cfg.ServerName, err)
+	}
+}

@@ -11,8 +11,9 @@ import (
 // ClientTLS makes the configuration of connections to one peer: the one whose
 // SPIFFE ID is exactly expect. Verification is in VerifyConnection, which
 // crypto/tls also calls for resumed sessions; InsecureSkipVerify is set only
-// because SVIDs carry no host name. The caller may set NextProtos and
-// ServerName; nothing else should be changed.
+// because SVIDs carry no host name. ServerName is the one that Consul's proxies know the
+// service by, if the ID is of Consul's form, else empty. The caller may set
+// NextProtos and ServerName; nothing else should be changed.
 //
 // It fails if src is nil or expect is not a SPIFFE ID of a workload.
 func ClientTLS(src Source, expect string) (*tls.Config, error) {
@@ -30,8 +31,13 @@ func ClientTLS(src Source, expect string) (*tls.Config, error) {
 }
 
 func clientTLS(src Source, want spiffeid.ID) *tls.Config {
+	sni := ""
+	if s, err := serviceID(want); err == nil {
+		sni = s.SNI()
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
+		ServerName: sni,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return ownCertificate(src)
 		},
@@ -86,8 +92,10 @@ func serverTLS(src Source, authorize Authorizer, rejected []func(*HandshakeError
 				err = fmt.Errorf("%w: %w", ErrDenied, err)
 			}
 			e := &HandshakeError{Side: ServerSide, Expected: expected, Got: id.String(), Err: err}
-			for _, f := range rejected {
-				f(e)
+			if !cs.HandshakeComplete { // else Live looks at it again
+				for _, f := range rejected {
+					f(e)
+				}
 			}
 			return e
 		},

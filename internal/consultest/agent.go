@@ -91,13 +91,8 @@ func newClient(addr string, acl bool) (*api.Client, error) {
 	return api.NewClient(cfg)
 }
 
-// spawn starts the process. The starting thread waits for it: the kernel sends
-// the parent-death signal when that thread, not the process, ends.
-func (a *Agent) spawn() error {
-	log, err := os.OpenFile(a.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
+// spawn starts the process.
+func (a *Agent) spawn() (err error) {
 	args := []string{"agent", "-config-file", filepath.Join(a.dir, "agent.hcl")}
 	switch {
 	case a.cfg.Join != nil:
@@ -107,7 +102,19 @@ func (a *Agent) spawn() error {
 	default:
 		args = append(args, "-dev")
 	}
-	cmd := exec.Command(a.bin, args...)
+	a.proc, a.exited, err = run(a.bin, a.logFile(), args...)
+	return err
+}
+
+// run starts a process of Consul. The starting thread waits for it: the kernel sends
+// the parent-death signal when that thread, not the process, ends. exited is closed
+// when it has been reaped.
+func run(bin, logFile string, args ...string) (proc *os.Process, exited chan struct{}, err error) {
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.Command(bin, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = procAttr()
 	for _, kv := range os.Environ() {
@@ -115,7 +122,8 @@ func (a *Agent) spawn() error {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
-	started, exited := make(chan error, 1), make(chan struct{})
+	started := make(chan error, 1)
+	exited = make(chan struct{})
 	go func() {
 		defer close(exited)
 		defer log.Close()
@@ -124,15 +132,14 @@ func (a *Agent) spawn() error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // a killed agent always exits with an error
+			_ = cmd.Wait() // a killed process always exits with an error
 		}
 	}()
 	if err := <-started; err != nil {
 		<-exited
-		return err
+		return nil, nil, err
 	}
-	a.proc, a.exited = cmd.Process, exited
-	return nil
+	return cmd.Process, exited, nil
 }
 
 // HTTPAddr is "127.0.0.1:port" of the HTTP API.

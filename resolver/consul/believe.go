@@ -65,7 +65,7 @@ func (w *watch) permitted(ctx context.Context, a answer) error {
 	if err != nil || token != "" || !a.denies || w.c.cfg.Peer != "" {
 		return err
 	}
-	visible, err := w.ask(ctx, "consul", 0, "")
+	visible, err := w.ask(ctx, pathService, "consul", 0, "")
 	if err == nil && len(visible.list.instances) == 0 && visible.list.skipped == 0 {
 		return fmt.Errorf("%w: there is no token, and without one nothing is visible", ErrACL)
 	}

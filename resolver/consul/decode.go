@@ -10,7 +10,8 @@ import (
 	"github.com/weft-mesh/weft/resolver"
 )
 
-// entry is one element of /v1/health/service/:name, as far as we read it.
+// entry is one element of /v1/health/service/:name and of /v1/health/connect/:name, as
+// far as we read it.
 // Consul's own client drops some of these fields.
 type entry struct {
 	Node struct {
@@ -28,6 +29,12 @@ type entry struct {
 		Weights                    *struct{ Passing, Warning int }
 		Locality                   *locality
 		Connect                    struct{ Native bool }
+		Proxy                      struct {
+			DestinationServiceName string
+			Config                 struct {
+				Protocol any `json:"protocol"` // anything: users write this
+			}
+		}
 	}
 	Checks []struct{ Status string }
 }
@@ -42,6 +49,8 @@ type taggedAddress struct {
 // list is a decoded answer: instances sorted by ID, without duplicates.
 type list struct {
 	instances []instance
+	plain     int // instances that are neither native nor a sidecar
+	sidecars  int
 	skipped   int
 	reasons   []string // the first few, also of metadata that was cut
 }
@@ -94,6 +103,12 @@ func (m mapping) decode(r io.Reader) (*list, error) {
 		if err != nil {
 			l.skip("entry %d (node %q, service id %q): %v", n, clip(e.Node.Node), clip(e.Service.ID), err)
 			continue
+		}
+		if in.path == "" {
+			l.plain++
+		}
+		if e.Service.Kind == kindSidecar {
+			l.sidecars++
 		}
 		l.instances = append(l.instances, in)
 	}

@@ -50,9 +50,14 @@
 // spiffe://<trust domain>/ns/<namespace>/dc/<its datacenter>/svc/<service>. The
 // trust domain is the source's own: of the cluster, of the datacenter, or of the
 // peer's certificates. Consul does not tell which instances of a peer are native;
-// those that [Catalog.Register] announced say so by [MetaNative]. Any other
-// instance has no expected identity. The first list waits up to two seconds for
-// the trust domain.
+// those that [Catalog.Register] announced say so by [MetaNative].
+//
+// An instance behind a sidecar proxy is reached through it: the endpoint is the
+// sidecar, with its address and checks, and is expected to prove the identity of the
+// service. As soon as one instance of a service has a sidecar, instances that are
+// neither native nor behind one are left out, for they are not in the mesh. In a
+// service without any sidecar such an instance is listed and has no expected
+// identity. The first list waits up to two seconds for the trust domain.
 //
 // An instance that makes no sense (port 0, an unknown check status, an id used
 // twice on a node, a weight out of range) is left out, counted and named in the
@@ -66,7 +71,7 @@
 //
 // # What this package does not do
 //
-// It does not use sidecar proxies and mesh gateways of other instances, does not
+// It does not use mesh gateways and terminating gateways, does not
 // hold back a confirmed empty list (see [resolver.Cache]), and reads no config
 // entries.
 package consul

@@ -106,6 +106,11 @@ func (f *fake) connState(_ net.Conn, s http.ConnState) {
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	service, isHealth := strings.CutPrefix(r.URL.Path, "/v1/health/service/")
+	if _, mesh := strings.CutPrefix(r.URL.Path, "/v1/health/connect/"); mesh {
+		w.Header().Set("X-Consul-Index", "7")
+		fmt.Fprint(w, "[]")
+		return
+	}
 	if !isHealth {
 		f.mu.Lock()
 		roots := f.roots

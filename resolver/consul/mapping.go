@@ -15,6 +15,8 @@ const (
 	// maxMeta bounds the metadata, and again the tags, kept of one endpoint.
 	maxMeta = 16 << 10
 	maxID   = 512
+	// kindSidecar is the Kind of a proxy in front of an instance.
+	kindSidecar = "connect-proxy"
 )
 
 // mapping says how this source's entries become endpoints.
@@ -43,6 +45,9 @@ func (m mapping) instance(e *entry, l *list) (instance, error) {
 		return instance{}, errors.New("the node's name is empty, too long or has control bytes")
 	case !plainID(s.ID):
 		return instance{}, errors.New("the service id is empty, too long or has control bytes")
+	case s.Kind == kindSidecar && s.Proxy.DestinationServiceName == m.service:
+	case s.Kind == kindSidecar:
+		return instance{}, fmt.Errorf("it is a connect-proxy of %q", clip(s.Proxy.DestinationServiceName))
 	case s.Service != "" && s.Service != m.service:
 		return instance{}, fmt.Errorf("it is an instance of %q", clip(s.Service))
 	case s.Kind != "":
@@ -63,11 +68,11 @@ func (m mapping) instance(e *entry, l *list) (instance, error) {
 		Locality: m.place(e),
 		Weight:   weight,
 		Health:   health,
-		Protocol: protocol(s.Meta),
+		Protocol: protocol(e),
 		Tags:     s.Tags,
 		Metadata: s.Meta,
 	}}
-	if s.Connect.Native || m.peer && s.Meta[MetaNative] == "true" {
+	if s.Connect.Native || s.Kind == kindSidecar || m.peer && s.Meta[MetaNative] == "true" {
 		in.path = m.identity(n.Datacenter)
 	}
 	m.cut(&in.Endpoint, l)
@@ -132,8 +137,15 @@ func (m mapping) place(e *entry) resolver.Locality {
 	return resolver.Locality{Cloud: m.source, Region: region, Zone: zone}
 }
 
-func protocol(meta map[string]string) string {
-	switch p := cmp.Or(meta[MetaProtocol], meta["protocol"]); p {
+// protocol is what the instance says of itself; a sidecar inherits its instance's
+// metadata, and else speaks the protocol that Consul configures it with.
+func protocol(e *entry) string {
+	meta := e.Service.Meta
+	p := cmp.Or(meta[MetaProtocol], meta["protocol"])
+	if p == "" && e.Service.Kind == kindSidecar {
+		p, _ = e.Service.Proxy.Config.Protocol.(string)
+	}
+	switch p {
 	case "grpc", "http", "http2", "tcp":
 		return p
 	}

@@ -20,11 +20,11 @@ type answer struct {
 }
 
 func (w *watch) query(ctx context.Context, index uint64, mode string) (answer, error) {
-	return w.ask(ctx, w.service, index, mode)
+	return w.ask(ctx, w.path, w.service, index, mode)
 }
 
 // ask reads a service's health: at once if index is 0, else when it changes.
-func (w *watch) ask(ctx context.Context, service string, index uint64, mode string) (answer, error) {
+func (w *watch) ask(ctx context.Context, path, service string, index uint64, mode string) (answer, error) {
 	c := w.c
 	wait := c.client.slots.wait(c.cfg.Wait)
 	q := url.Values{"merge-central-config": {""}}
@@ -52,7 +52,7 @@ func (w *watch) ask(ctx context.Context, service string, index uint64, mode stri
 	m := w.mapping
 	m.service = service
 	var a answer
-	a.reply, err = c.client.get(ctx, "/v1/health/service/"+url.PathEscape(service), q, func(r io.Reader) (err error) {
+	a.reply, err = c.client.get(ctx, path+url.PathEscape(service), q, func(r io.Reader) (err error) {
 		began := time.Now()
 		a.list, err = m.decode(r)
 		w.pace.spent = time.Since(began)

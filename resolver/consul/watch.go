@@ -27,6 +27,7 @@ type watch struct {
 	mapping mapping
 	view    *view
 
+	path     string // pathService or pathConnect
 	pace     pace
 	index    uint64 // of the applied list; 0: read at once
 	failures int    // in a row
@@ -36,7 +37,7 @@ type watch struct {
 }
 
 func newWatch(c *Catalog, service string, publish func(*resolver.Snapshot)) *watch {
-	w := &watch{c: c, service: service, mapping: c.cfg.mapping(service)}
+	w := &watch{c: c, service: service, path: pathService, mapping: c.cfg.mapping(service)}
 	w.view = newView(service, c.trust, c.cfg.Logger.With("service", service), publish)
 	return w
 }
@@ -116,6 +117,10 @@ func (w *watch) step(ctx context.Context) error {
 		reason := w.stale(a)
 		if reason == nil {
 			w.view.confirm()
+			if again, err := w.unsaid(ctx, a); err != nil || again {
+				w.index = 0
+				return err
+			}
 		} else {
 			w.view.lost(explain(reason, w.service), time.Now().Add(-a.contact), slog.LevelWarn)
 		}
@@ -133,6 +138,9 @@ func (w *watch) step(ctx context.Context) error {
 		regressed = true
 	}
 	if a, err = w.believe(ctx, a); err != nil {
+		return err
+	}
+	if a, err = w.sidecars(ctx, a); err != nil {
 		return err
 	}
 	w.awaitTrust(ctx, a.list)

@@ -32,6 +32,23 @@ func join(t *testing.T, a *consultest.Agent, service string) *consulca.Source {
 	return s
 }
 
+// way is how an identity is got.
+type way func(*testing.T, *consultest.Agent, string) *consulca.Source
+
+var ways = map[string]way{"HTTP": join, "gRPC": joinGRPC}
+
+func joinGRPC(t *testing.T, a *consultest.Agent, service string) *consulca.Source {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := consulca.New(ctx, consulca.Config{Service: service, Client: client(t, a), GRPCAddr: a.GRPCAddr(), Token: a.Token(), MaxBackoff: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 func client(t *testing.T, a *consultest.Agent) *api.Client {
 	t.Helper()
 	conf := api.DefaultConfig()
@@ -119,6 +136,15 @@ func TestLeafOfAService(t *testing.T) {
 
 func TestRotationOfTheCA(t *testing.T) {
 	t.Parallel()
+	for name, join := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rotate(t, join)
+		})
+	}
+}
+
+func rotate(t *testing.T, join way) {
 	agent := ctest.Start(t, consultest.Config{})
 	web, payments := join(t, agent, "web"), join(t, agent, "payments")
 	expect := idOf(t, payments)
@@ -162,6 +188,15 @@ func TestRotationOfTheCA(t *testing.T) {
 
 func TestAgentGone(t *testing.T) {
 	t.Parallel()
+	for name, join := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lose(t, join)
+		})
+	}
+}
+
+func lose(t *testing.T, join way) {
 	agent := ctest.Start(t, consultest.Config{})
 	web, payments := join(t, agent, "web"), join(t, agent, "payments")
 	old := idOf(t, payments)
@@ -199,7 +234,7 @@ func wait(t *testing.T) {
 func TestSecondaryDatacenterSendsItsIntermediate(t *testing.T) {
 	t.Parallel()
 	agents := ctest.Federate(t, consultest.Config{}, "aws", "gcp")
-	web, payments := join(t, agents[1], "web"), join(t, agents[0], "payments")
+	web, payments := joinGRPC(t, agents[1], "web"), join(t, agents[0], "payments")
 	svid, err := web.GetX509SVID()
 	if err != nil {
 		t.Fatal(err)

@@ -1,23 +1,31 @@
-// Package consulca gives a service the identity that Consul's Connect CA issues to it,
-// by the HTTP API of the local agent: the leaf certificate, and the roots of the
-// mesh, both watched, so that renewals and rotations of the CA arrive by themselves.
+// Package consulca gives a service the identity that Consul's Connect CA issues to it:
+// the leaf certificate, and the roots of the mesh, both followed, so that renewals and
+// rotations of the CA arrive by themselves.
+//
+// There are two ways. By Consul's gRPC API, if its address is known, the private key is
+// made in this process and never leaves it, and the certificate is renewed at a
+// random moment between 60 and 90 % of its life. Else by the HTTP API of the local
+// agent, which makes the key and renews the leaf.
 //
 // Every root that Consul lists is trusted, and the leaf is presented with its
 // intermediates, as Consul's rotation needs. While the agent is away the last
 // identity stays in use; an expired one is never presented.
 //
-// The agent holds the leaf's key and gives it to whoever calls its HTTP API
-// (for a leaf that it holds already, with any token). Treat the reach of that port
-// as access to the key: one agent per trust boundary.
+// By HTTP the agent holds the leaf's key and gives it to whoever calls its API (for a
+// leaf that it holds already, with any token). Treat the reach of that port as access
+// to the key: one agent per trust boundary.
 package consulca
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -25,6 +33,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"google.golang.org/grpc"
 
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/internal/held"
@@ -37,6 +47,20 @@ type Config struct {
 	// Client talks to the local agent. Nil makes one from the environment, as
 	// Consul's own tools do: CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_CACERT, …
 	Client *api.Client
+	// GRPCAddr is Consul's gRPC API: "host:port" on this machine, "https://host:port"
+	// (the port grpc_tls) or "unix:///path". Empty: with a nil Client CONSUL_GRPC_ADDR;
+	// empty too: the HTTP API alone.
+	GRPCAddr string
+	// GRPCTLS is for an https GRPCAddr. nil: the CA of CONSUL_GRPC_CACERT or
+	// CONSUL_CACERT, else the system's.
+	GRPCTLS *tls.Config
+	// Token is the ACL token for gRPC; Client has its own. Empty: with a nil Client
+	// CONSUL_HTTP_TOKEN; empty too: none. TokenFile, if not empty, holds it and is
+	// read for each request.
+	Token, TokenFile string
+	// Datacenter, Namespace and Partition are those of the identity to ask for by
+	// gRPC. Empty: what Consul says it is; the default ones.
+	Datacenter, Namespace, Partition string
 	// ExtraBundles are bundles of further trust domains, for example of peered
 	// clusters. They are never merged with Consul's own. Nil adds none; a bundle
 	// that is empty, or that shares its trust domain with another, is refused.
@@ -48,6 +72,7 @@ type Config struct {
 	// CacheDir keeps the identity, its private key included, in a file for the
 	// owner only, so that a process can start while the agent is away. It is used
 	// when the agent refuses or does not answer within a second. Empty keeps nothing.
+	// By gRPC nothing is kept, as the key never leaves the process.
 	CacheDir string
 	// Logger gets the events. Nil discards them.
 	Logger *slog.Logger
@@ -60,13 +85,15 @@ type Source struct {
 	cell   held.Cell
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	conn   *grpc.ClientConn // nil: by HTTP
+	dc     string           // signer's
 	// idle closes the connections of a client that is our own.
 	idle func()
 
 	mu   sync.Mutex // leaf, the bundle and the verdict over both go together
 	leaf *x509svid.SVID
 	own  *x509bundle.Bundle
-	errs map[string]error // by watch
+	errs map[string]error // by watch; "fit" is of both together
 	// failed is closed when the first query has failed.
 	failed chan struct{}
 }
@@ -82,10 +109,16 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	ready := s.cell.Changed()
-	s.wg.Go(func() { s.watch(run, "leaf", s.fetchLeaf) })
-	s.wg.Go(func() { s.watch(run, "roots", s.fetchRoots) })
+	if s.conn != nil {
+		news := make(chan signing)
+		s.wg.Go(func() { s.followRoots(run, news) })
+		s.wg.Go(func() { s.signer(run, news) })
+	} else {
+		s.wg.Go(func() { s.watch(run, "leaf", s.fetchLeaf) })
+		s.wg.Go(func() { s.watch(run, "roots", s.fetchRoots) })
+	}
 	s.wg.Go(func() { s.cell.Guard(run.Done(), s.cfg.Logger) })
-	if cfg.CacheDir != "" {
+	if s.cfg.CacheDir != "" {
 		s.startCached(ctx, ready)
 	}
 	select {
@@ -95,7 +128,7 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		why := s.cell.Status().Err
 		_ = s.Close() // always nil
 		if why == nil {
-			why = errors.New("the agent has not answered")
+			why = errors.New("no answer from Consul")
 		}
 		return nil, fmt.Errorf("consulca: no identity for service %q: %w; last: %w", s.cfg.Service, context.Cause(ctx), why)
 	}
@@ -149,12 +182,22 @@ func prepare(cfg Config) (*Source, error) {
 		s.extra[b.TrustDomain()] = b.Clone()
 	}
 	if cfg.Client == nil {
+		s.cfg.GRPCAddr = cmp.Or(cfg.GRPCAddr, os.Getenv(api.GRPCAddrEnvName))
+		if cfg.Token == "" && cfg.TokenFile == "" {
+			s.cfg.Token, s.cfg.TokenFile = os.Getenv(api.HTTPTokenEnvName), os.Getenv(api.HTTPTokenFileEnvName)
+		}
 		conf := api.DefaultConfig()
 		client, err := api.NewClient(conf)
 		if err != nil {
 			return nil, fmt.Errorf("consulca: make a client from the environment (CONSUL_HTTP_ADDR and others): %w", err)
 		}
 		s.cfg.Client, s.idle = client, idler(conf)
+	}
+	if s.cfg.GRPCAddr != "" {
+		s.cfg.CacheDir = ""
+		if err := s.openGRPC(); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -190,5 +233,8 @@ func (s *Source) Close() error {
 	s.cancel()
 	s.wg.Wait()
 	s.idle()
+	if s.conn != nil {
+		_ = s.conn.Close() // again, at the second Close
+	}
 	return nil
 }

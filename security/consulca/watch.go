@@ -164,7 +164,7 @@ func (s *Source) outcome(what string, err error) {
 		}
 	}
 	s.errs[what] = err
-	all := errors.Join(s.errs["leaf"], s.errs["roots"])
+	all := errors.Join(s.errs["leaf"], s.errs["roots"], s.errs["fit"])
 	if !s.cell.Note(all) {
 		return
 	}

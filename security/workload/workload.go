@@ -60,6 +60,7 @@ type Source struct {
 	wg     sync.WaitGroup
 	over   chan struct{} // closed when the watch has ended for good
 	once   sync.Once
+	tokens tokens
 }
 
 // New connects and waits for the first identity, at most until ctx ends; then the error

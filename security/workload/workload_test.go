@@ -51,14 +51,17 @@ func newAgent(t testing.TB) *agent {
 	return a
 }
 
-func (a *agent) start() {
+func (a *agent) start() { a.t.Helper(); a.serveAs(a) }
+
+// serveAs serves with an implementation that may do more than the agent's.
+func (a *agent) serveAs(impl workload.SpiffeWorkloadAPIServer) {
 	a.t.Helper()
 	lis, err := net.Listen("unix", a.path)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	a.srv = grpc.NewServer()
-	workload.RegisterSpiffeWorkloadAPIServer(a.srv, a)
+	workload.RegisterSpiffeWorkloadAPIServer(a.srv, impl)
 	a.done.Go(func() { _ = a.srv.Serve(lis) }) // ends with stop
 }
 

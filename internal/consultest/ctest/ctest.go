@@ -48,6 +48,32 @@ func Federate(t testing.TB, base consultest.Config, datacenters ...string) []*co
 	return agents
 }
 
+// Sidecar runs Consul's built-in proxy until the test ends.
+func Sidecar(t testing.TB, a *consultest.Agent, args ...string) *consultest.Sidecar {
+	t.Helper()
+	s, err := a.Sidecar(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of the proxy %q:\n%s", args, s.Logs())
+		}
+		s.Stop()
+	})
+	return s
+}
+
+// FreePort is a loopback port that is free now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	port, err := consultest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 func cleanup(t testing.TB, a *consultest.Agent) {
 	t.Cleanup(func() {
 		if t.Failed() {
