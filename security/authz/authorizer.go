@@ -29,7 +29,7 @@ type Config struct {
 	// DryRun lets everything pass and logs what would not: event authz.would_deny.
 	// What is ambiguous is refused all the same. False: rules are enforced.
 	DryRun bool
-	// Anonymous reports whether callers without an identity are let in for now, as
+	// Anonymous reports whether callers without an identity are let in meanwhile, as
 	// while a service is migrated from plaintext; no rule is asked about them. nil:
 	// never.
 	Anonymous func() bool
