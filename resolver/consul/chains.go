@@ -74,9 +74,9 @@ func (s *Chains) follow(ctx context.Context, service string, publish func(chain.
 				pause += backoffMax // wait for people
 			}
 			sleep(ctx, pause)
-		case f.index <= 1 || asked > 0 && !f.changed && time.Since(began) < s.c.cfg.Wait/32:
+		case f.index <= 1 || asked == f.index && time.Since(began) < s.c.cfg.Wait/32:
 			failures = 0
-			sleep(ctx, 500*time.Millisecond+jitter(1)) // no index to rely on, or one that moves without a change
+			sleep(ctx, 500*time.Millisecond+jitter(1)) // no index to rely on, or one that does not hold the answer back
 		default:
 			failures = 0
 		}
@@ -90,7 +90,6 @@ type chainWatch struct {
 	log     *slog.Logger
 
 	index   uint64
-	changed bool   // by the last step
 	raw     []byte // of last.Chain
 	last    chain.Update
 	refused []byte // the newest answer, if it is refused
@@ -130,7 +129,7 @@ func (f *chainWatch) step(ctx context.Context) error {
 		return err
 	}
 	sent := f.index
-	f.index, f.changed = r.index, false
+	f.index = r.index
 	if r.index < sent { // a restored server: read again at once
 		f.index = 0
 	}
@@ -154,7 +153,6 @@ func (f *chainWatch) apply(raw []byte) {
 		}
 		return
 	}
-	f.changed = true
 	c, problems, err := f.read(raw)
 	if err != nil {
 		f.refused, f.why = raw, fmt.Errorf("resolver/consul: the discovery chain of %q is refused, the last good one holds: %w", f.service, err)

@@ -278,3 +278,81 @@ func TestChainsFromDisk(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 }
+
+// Writes to entries of other services wake the query for nothing; that delays no
+// change of the own ones.
+func TestChainsWokenForNothing(t *testing.T) {
+	t.Parallel()
+	bubble(t, Config{}, nil, func(t *testing.T, f *fake, c *Catalog) {
+		var mu sync.Mutex
+		index, body, changed := 10, chainOf("web", "v1"), make(chan struct{})
+		write := func(b string) {
+			mu.Lock()
+			defer mu.Unlock()
+			index, body = index+1, b
+			close(changed)
+			changed = make(chan struct{})
+		}
+		f.roots = func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasPrefix(r.URL.Path, "/v1/discovery-chain/") {
+				w.Header().Set("X-Consul-Index", "7")
+				fmt.Fprint(w, `{"TrustDomain":"td"}`)
+				return
+			}
+			sent, _ := strconv.Atoi(r.URL.Query().Get("index"))
+			for {
+				mu.Lock()
+				at, b, ch := index, body, changed
+				mu.Unlock()
+				if at > sent {
+					w.Header().Set("X-Consul-Index", strconv.Itoa(at))
+					_, _ = io.WriteString(w, b)
+					return
+				}
+				select {
+				case <-ch:
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}
+		s := c.Chains("")
+		got := make(chan string, 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.WatchChain(ctx, "web", func(u chain.Update) {
+				for _, x := range u.Chain.Targets {
+					got <- x.ServiceSubset
+				}
+			})
+		}()
+		if first := <-got; first != "v1" {
+			t.Error(first)
+		}
+		for i := range 20 {
+			want := []string{"v2", "v1"}[i%2]
+			for range 3 {
+				time.Sleep(20 * time.Millisecond)
+				mu.Lock()
+				same := body
+				mu.Unlock()
+				write(same)
+			}
+			time.Sleep(time.Millisecond)
+			began := time.Now()
+			write(chainOf("web", want))
+			if now := <-got; now != want {
+				t.Errorf("change %d: %s, want %s", i, now, want)
+			}
+			if took := time.Since(began); took > 50*time.Millisecond {
+				t.Errorf("change %d took %v", i, took)
+			}
+		}
+		cancel()
+		<-ended
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
