@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-mesh/weft/resolver/chain"
@@ -339,7 +340,7 @@ func TestChainsWokenForNothing(t *testing.T) {
 				mu.Unlock()
 				write(same)
 			}
-			time.Sleep(time.Millisecond)
+			synctest.Wait()
 			began := time.Now()
 			write(chainOf("web", want))
 			if now := <-got; now != want {
