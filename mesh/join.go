@@ -26,6 +26,7 @@ type Mesh struct {
 	caches     []namedCache
 	registrar  resolver.Registrar
 	chains     chain.Source // nil: there are none
+	entriesErr func() error // why newer content of Config.Entries is not in use; nil: there are none
 	identity   security.Source
 	authorizer *authz.Authorizer
 	store      *balancer.Store
