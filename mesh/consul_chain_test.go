@@ -294,7 +294,9 @@ func TestConsulChainDown(t *testing.T) {
 func TestConsulChainACL(t *testing.T) {
 	t.Parallel()
 	agent := ctest.Start(t, consultest.Config{Datacenter: "aws", ACL: true})
-	put(t, agent, httpDefaults("web"), versions("web"), splitting("web", 0, 100))
+	put(t, agent, httpDefaults("web"), versions("web"), splitting("web", 0, 100), &api.ServiceIntentionsConfigEntry{
+		Kind: api.ServiceIntentions, Name: "web", Sources: []*api.SourceIntention{{Name: "checkout", Action: api.IntentionActionAllow}},
+	})
 	startVersion(t, "v1", at(agent, "web"))
 	startVersion(t, "v2", at(agent, "web"))
 	const may, not = `service_prefix "" { policy = "read" }`, `node_prefix "" { policy = "read" }`

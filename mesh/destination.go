@@ -21,8 +21,9 @@ const maxDestinations = 4096
 type destination struct {
 	policy   ServicePolicy
 	budget   *resilience.Budget
-	way      *way    // of all calls, or, with a router, what its ways have in common
-	router   *router // nil: no chain is asked
+	way      *way       // of all calls, or, with a router, what its ways have in common
+	router   *router    // nil: no chain is asked
+	plain    *laneState // nil as router
 	balancer balancer.Config
 	seen     *seen // nil: nothing is measured
 }
@@ -98,7 +99,7 @@ func (d *destinations) make(service string) *destination {
 	d.watch.destination(service, to, d.route != nil)
 	to.way = d.open(w)
 	if d.route != nil && service != "" { // those without state of their own have no chain
-		to.balancer.Rank = within(itself(service), to.balancer.Rank)
+		to.plain = plainLane(service, to)
 		to.router = d.route.router(service, to)
 	}
 	return to

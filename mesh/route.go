@@ -36,6 +36,7 @@ type router struct {
 	used  atomic.Bool // since the last look
 
 	mu      sync.Mutex
+	lanes   int // that were made
 	running bool
 	holders int           // watches of the service's endpoints
 	changed chan struct{} // closed and replaced with each table
@@ -46,10 +47,11 @@ type router struct {
 type routes struct {
 	eval     *chain.Evaluator
 	ways     map[*chain.Plan]*way
-	lanes    []balancer.Lane // of these ways; then those of the ways before: switching back finds them connected
-	own      int             // how many are of these ways
-	states   map[string]*laneState
-	services []string // whose endpoints the lanes need
+	lanes    []balancer.Lane       // of these ways; then those of the ways before: switching back finds them connected
+	order    []*laneState          // of lanes
+	own      int                   // how many are of these ways
+	states   map[string]*laneState // by laneName
+	services []string              // whose endpoints the lanes need
 }
 
 // RouteStatus is what is known of the chain of a service.

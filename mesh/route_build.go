@@ -80,7 +80,11 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			name = laneName(e, p)
 		}
 		s := t.states[name]
-		if s == nil && old != nil {
+		switch {
+		case s != nil:
+		case name == "":
+			s = r.to.plain
+		case old != nil:
 			s = old.states[name]
 		}
 		if s == nil {
@@ -90,14 +94,13 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			}
 		}
 		if t.states[name] == nil {
-			t.states[name] = s
-			t.lanes = append(t.lanes, s.lane)
+			t.add(s)
 			problems = append(problems, s.problems...)
 		}
 		if p.Split() {
 			guarded[name] = p
 		}
-		w := &way{service: r.service, lane: name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
+		w := &way{service: r.service, lane: s.lane.Name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
 		if w.loop, err = loopFor(r.to.policy, r.to.budget, e, p); err != nil {
 			t.drop(old)
 			return nil, nil, err
@@ -138,19 +141,23 @@ func (t *routes) inherit(old *routes, now time.Time) {
 	if old == nil {
 		return
 	}
-	for i, l := range old.lanes {
-		s := old.states[l.Name]
+	for i, s := range old.order {
 		switch {
-		case t.states[l.Name] != nil:
+		case t.states[s.key] != nil:
 			continue
 		case i < old.own:
 			s.left = now
 		case now.Sub(s.left) > laneLinger || len(t.lanes)-t.own >= laneRelics:
 			continue
 		}
-		t.states[l.Name] = s
-		t.lanes = append(t.lanes, l)
+		t.add(s)
 	}
+}
+
+func (t *routes) add(s *laneState) {
+	t.states[s.key] = s
+	t.order = append(t.order, s)
+	t.lanes = append(t.lanes, s.lane)
 }
 
 // mirror is what sends copies to a service, shared by all that mirror to it.
@@ -174,11 +181,14 @@ func (d *destinations) laneFor(service, lane string) (balancer.Config, bool) {
 	if to.router == nil {
 		return balancer.Config{}, false
 	}
-	t := to.router.table.Load()
-	if t == nil || t.states[lane] == nil {
-		return balancer.Config{}, false
+	if t := to.router.table.Load(); t != nil {
+		for _, l := range t.lanes {
+			if l.Name == lane {
+				return *l.Config, true
+			}
+		}
 	}
-	return *t.states[lane].lane.Config, true
+	return balancer.Config{}, false
 }
 
 // decided is what a chain says of one call.

@@ -334,12 +334,11 @@ func TestLanesLinger(t *testing.T) {
 		table := func(old *routes, names ...string) *routes {
 			next := &routes{states: map[string]*laneState{}}
 			for _, n := range names {
-				s := &laneState{lane: balancer.Lane{Name: n}}
+				s := &laneState{key: n, lane: balancer.Lane{Name: n}}
 				if old != nil && old.states[n] != nil {
 					s = old.states[n]
 				}
-				next.states[n] = s
-				next.lanes = append(next.lanes, s.lane)
+				next.add(s)
 			}
 			next.own = len(names)
 			next.inherit(old, now)

@@ -14,6 +14,7 @@ import (
 
 // laneState is what a lane keeps from one table to the next.
 type laneState struct {
+	key      string // what it was made of: its laneName; empty: the service itself
 	lane     balancer.Lane
 	services []string                   // whose endpoints it has
 	problems []chain.Problem            // of its targets
@@ -159,29 +160,28 @@ func plain(e *chain.Evaluator, p *chain.Plan, service string) bool {
 // newLane makes the lane of a plan, with eyes of its own on its endpoints: the
 // instances of a bad branch are compared with each other, and its breaker closes
 // nothing for the other branches.
-func (d *destinations) newLane(r *router, name string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
+//
+// Its own name is new each time: whoever still has a lane that was made of the same
+// and has ended since must not take it for this one.
+func (d *destinations) newLane(r *router, key string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
 	list, problems := d.places(e, p)
 	cfg, err := laneConfig(d.base, e, p)
 	if err != nil {
 		return nil, err
 	}
-	s := &laneState{services: servicesOf(p), problems: problems}
+	s := &laneState{key: key, services: servicesOf(p), problems: problems}
 	cfg.Gate = r.to.balancer.Gate
-	cfg.Name = name
+	cfg.Name = key
 	cfg.Rank = within(rank(list), cfg.Rank)
 	policy := r.to.policy
 	if profile := e.Profile(); profile.Name == chain.NameConsul {
 		policy.NoBreaker = policy.NoBreaker || !profile.Breaker
 		strictOutlier(&policy.Outlier, profile)
 	}
-	if name == "" {
-		cfg.Outlier, cfg.Observe, cfg.Rank, cfg.Name = r.to.balancer.Outlier, r.to.balancer.Observe, r.to.balancer.Rank, ""
-	} else {
-		s.outlier = d.eyes(name, policy, &cfg)
-		cfg.Observe = r.to.seen.observe(cfg.Observe)
-	}
-	cfg.Observe = s.observe(cfg.Observe, list)
-	s.lane = balancer.Lane{Name: name, Config: &cfg}
+	s.outlier = d.eyes(key, policy, &cfg)
+	cfg.Observe = s.observe(r.to.seen.observe(cfg.Observe), rank(list))
+	r.lanes++
+	s.lane = balancer.Lane{Name: fmt.Sprintf("%s.%d", key, r.lanes), Config: &cfg}
 	if _, err := balancer.New(cfg, balancer.Connector{Connect: func(*balancer.Node) balancer.Conn { return nil }}); err != nil {
 		s.close()
 		return nil, err
@@ -189,9 +189,19 @@ func (d *destinations) newLane(r *router, name string, e *chain.Evaluator, p *ch
 	return s, nil
 }
 
+// plainLane is the lane of calls to the service as if there were no chain: that of the
+// destination itself.
+func plainLane(service string, to *destination) *laneState {
+	own := itself(service)
+	s := &laneState{services: []string{service}}
+	to.balancer.Rank = within(own, to.balancer.Rank)
+	to.balancer.Observe = s.observe(to.balancer.Observe, own)
+	s.lane = balancer.Lane{Config: &to.balancer}
+	return s
+}
+
 // observe passes the attempts to a plan's own target on to the guard.
-func (s *laneState) observe(next func(*balancer.Node, resilience.Outcome, time.Duration), list []place) func(*balancer.Node, resilience.Outcome, time.Duration) {
-	first := rank(list)
+func (s *laneState) observe(next func(*balancer.Node, resilience.Outcome, time.Duration), first func(*resolver.Endpoint) int) func(*balancer.Node, resilience.Outcome, time.Duration) {
 	return func(n *balancer.Node, o resilience.Outcome, took time.Duration) {
 		if next != nil {
 			next(n, o, took)

@@ -178,7 +178,7 @@ func TestProfileYields(t *testing.T) {
 	}
 	tab := m.to.of("web").router.table.Load()
 	for p, w := range tab.ways {
-		lane := tab.states[w.lane].lane.Config
+		lane, _ := m.to.laneFor("web", w.lane)
 		if _, ok := lane.Policy.(balancer.Random); !ok || lane.Overprovision != chain.ConsulProfile().Overprovision {
 			t.Errorf("plan %s: policy %T, overprovision %v", p.Target.ID, lane.Policy, lane.Overprovision)
 		}

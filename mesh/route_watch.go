@@ -199,7 +199,21 @@ func join(service string, of []*resolver.Snapshot) *resolver.Snapshot {
 	if unknown == len(of) {
 		s.State = resolver.Unknown
 	}
-	slices.SortFunc(s.Endpoints, func(a, b *resolver.Endpoint) int { return a.ID.Compare(b.ID) })
-	s.Endpoints = slices.CompactFunc(s.Endpoints, func(a, b *resolver.Endpoint) bool { return a.ID == b.ID })
+	byID := func(a, b *resolver.Endpoint) int {
+		return cmp.Or(a.ID.Compare(b.ID), cmp.Compare(a.Service, b.Service))
+	}
+	slices.SortFunc(s.Endpoints, byID)
+	s.Endpoints = slices.CompactFunc(s.Endpoints, func(a, b *resolver.Endpoint) bool { return a.ID == b.ID && a.Service == b.Service })
+	clash := false
+	for i := len(s.Endpoints) - 1; i > 0; i-- { // catalogs other than Consul name instances within a service
+		if s.Endpoints[i].ID == s.Endpoints[i-1].ID {
+			ep := *s.Endpoints[i]
+			ep.ID.Instance += "@" + ep.Service
+			s.Endpoints[i], clash = &ep, true
+		}
+	}
+	if clash {
+		slices.SortFunc(s.Endpoints, byID)
+	}
 	return s
 }
