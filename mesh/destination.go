@@ -21,8 +21,9 @@ const maxDestinations = 4096
 type destination struct {
 	policy   ServicePolicy
 	budget   *resilience.Budget
-	way      *way    // of all calls, or, with a router, what its ways have in common
-	router   *router // nil: no chain is asked
+	way      *way       // of all calls, or, with a router, what its ways have in common
+	router   *router    // nil: no chain is asked
+	plain    *laneState // nil as router
 	balancer balancer.Config
 	seen     *seen // nil: nothing is measured
 }
@@ -97,7 +98,8 @@ func (d *destinations) make(service string) *destination {
 	}
 	d.watch.destination(service, to, d.route != nil)
 	to.way = d.open(w)
-	if d.route != nil {
+	if d.route != nil && service != "" { // those without state of their own have no chain
+		to.plain = plainLane(service, to)
 		to.router = d.route.router(service, to)
 	}
 	return to
@@ -193,6 +195,13 @@ func (d *destinations) breakerEvent(ch resilience.BreakerChange) {
 	}
 	d.watch.breaker(ch)
 	log(event, "service", ch.Service, "cloud", ch.Cloud, "from", ch.From.String())
+}
+
+// endCopies ends the copies that are under way, and waits for them.
+func (d *destinations) endCopies() {
+	if d.route != nil {
+		d.route.copies.close()
+	}
 }
 
 // close ends what runs for the destinations. No call may begin after it.

@@ -15,7 +15,11 @@ func (m *Mesh) Routes() []RouteStatus {
 	var list []RouteStatus
 	for _, to := range m.to.made {
 		if to.router != nil {
-			list = append(list, to.router.status())
+			s := to.router.status()
+			if s.Err == nil && m.entriesErr != nil {
+				s.Err = m.entriesErr()
+			}
+			list = append(list, s)
 		}
 	}
 	m.to.mu.RUnlock()

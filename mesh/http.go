@@ -40,6 +40,7 @@ func (m *Mesh) openHTTP() error {
 		return err
 	}
 	m.onLeave(t.Close)
+	m.onLeave(func(context.Context) error { m.to.endCopies(); return nil }) // before t waits for them
 	m.to.http = m.watch.attempts(t)
 	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: t}}
 	return nil

@@ -31,14 +31,16 @@ func (d *decided) mirrorHTTP(req *http.Request) {
 	out.URL.Host = d.mirror.service
 	out.Header.Set(mirrorKey, "1")
 	client := d.mirror.m.http.client.Transport
-	d.mirror.send(out.Context(), func(ctx context.Context) {
+	if !d.mirror.send(out.Context(), func(ctx context.Context) {
 		resp, err := client.RoundTrip(out.WithContext(ctx))
 		if err != nil {
 			return
 		}
 		_, _ = io.CopyN(io.Discard, resp.Body, mirrorDiscard)
 		_ = resp.Body.Close()
-	})
+	}) && out.Body != nil {
+		_ = out.Body.Close()
+	}
 }
 
 // markMirrored tells the handler's calls that their request is a copy.

@@ -27,6 +27,7 @@ type Mesh struct {
 	registrar  resolver.Registrar
 	chains     chain.Source   // nil: there are none
 	identity   *security.Live // in front of what openIdentity opened
+	entriesErr func() error   // why newer content of Config.Entries is not in use; nil: there are none
 	authorizer *authz.Authorizer
 	store      *balancer.Store
 	to         *destinations

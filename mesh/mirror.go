@@ -25,22 +25,25 @@ type mirror struct {
 	dropped atomic.Uint64
 }
 
-// send runs a copy, if there is a place, on a goroutine that Leave waits for.
-func (m *mirror) send(ctx context.Context, f func(context.Context)) {
+// send runs a copy, if there is a place, on a goroutine that Leave waits for, and
+// reports whether it does.
+func (m *mirror) send(ctx context.Context, f func(context.Context)) bool {
 	if m.running.Add(1) > mirrorPlaces {
 		m.running.Add(-1)
 		m.dropped.Add(1)
-		return
+		return false
 	}
 	ok := m.m.to.route.copies.run(func() {
 		defer m.running.Add(-1)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mirrorTimeout)
 		defer cancel()
+		defer context.AfterFunc(m.m.to.route.copies.ctx, cancel)() // Leave waits for nobody's answer
 		f(context.WithValue(ctx, mirroredKey{}, true))
 	})
 	if !ok {
 		m.running.Add(-1)
 	}
+	return ok
 }
 
 type mirroredKey struct{}
@@ -51,8 +54,12 @@ func mirrored(ctx context.Context) bool {
 	return on
 }
 
-// tasks are goroutines that are waited for once no further one may begin.
+// tasks are goroutines that are waited for once no further one may begin. They heed
+// ctx, which ends then.
 type tasks struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+
 	mu   sync.Mutex
 	over bool
 	wg   sync.WaitGroup
@@ -71,5 +78,6 @@ func (t *tasks) close() {
 	t.mu.Lock()
 	t.over = true
 	t.mu.Unlock()
+	t.cancel()
 	t.wg.Wait()
 }

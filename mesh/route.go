@@ -36,6 +36,7 @@ type router struct {
 	used  atomic.Bool // since the last look
 
 	mu      sync.Mutex
+	lanes   int // that were made
 	running bool
 	holders int           // watches of the service's endpoints
 	changed chan struct{} // closed and replaced with each table
@@ -46,10 +47,11 @@ type router struct {
 type routes struct {
 	eval     *chain.Evaluator
 	ways     map[*chain.Plan]*way
-	lanes    []balancer.Lane // of these ways; then those of the ways before: switching back finds them connected
-	own      int             // how many are of these ways
-	states   map[string]*laneState
-	services []string // whose endpoints the lanes need
+	lanes    []balancer.Lane       // of these ways; then those of the ways before: switching back finds them connected
+	order    []*laneState          // of lanes
+	own      int                   // how many are of these ways
+	states   map[string]*laneState // by laneName
+	services []string              // whose endpoints the lanes need
 }
 
 // RouteStatus is what is known of the chain of a service.
@@ -125,8 +127,8 @@ func (r *router) hold() (release func()) {
 func (r *router) run() {
 	ctx, cancel := context.WithCancel(r.stop)
 	defer cancel()
-	idle := time.AfterFunc(chainIdle, func() {})
-	idle.Stop()
+	var idle *time.Timer
+	r.mu.Lock()
 	idle = time.AfterFunc(chainIdle, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -137,6 +139,7 @@ func (r *router) run() {
 		r.running = false
 		cancel()
 	})
+	r.mu.Unlock()
 	defer idle.Stop()
 	err := r.source.WatchChain(ctx, r.service, r.adopt)
 	if ctx.Err() == nil {
@@ -146,8 +149,19 @@ func (r *router) run() {
 		r.adopt(chain.Update{Err: err})
 		<-ctx.Done()
 	}
-	if r.stop.Err() == nil { // idle: the next call begins anew
+	if r.stop.Err() == nil {
+		r.rest()
+	}
+}
+
+// rest forgets the chain of a service that nobody calls: the next call begins anew,
+// if it has not yet.
+func (r *router) rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old := r.table.Load(); old != nil && !r.running {
 		r.table.Store(nil)
+		old.drop(nil)
 	}
 }
 
@@ -162,7 +176,7 @@ func (r *router) adopt(u chain.Update) {
 		c = chain.Single(r.service, "") // the service itself, by the caller's policy alone
 	}
 	if c != nil && (old == nil || old.eval.Chain() != c) {
-		next, problems, err := r.build(r, c, old)
+		next, problems, err := r.make(c, old)
 		switch {
 		case err == nil:
 			r.table.Store(next)
@@ -189,6 +203,14 @@ func (r *router) adopt(u chain.Update) {
 		r.log.Warn("config.rejected", "service", r.service, "error", u.Err)
 	}
 	r.state.Err, r.state.AsOf = u.Err, u.AsOf
+}
+
+// make builds the table of a chain, if it is one of this service.
+func (r *router) make(c *chain.Chain, old *routes) (*routes, []chain.Problem, error) {
+	if c.ServiceName != r.service {
+		return nil, nil, fmt.Errorf("mesh: the discovery chain of %q is refused: it is of service %.100q", r.service, c.ServiceName)
+	}
+	return r.build(r, c, old)
 }
 
 // tell reports what is not done, once per change.

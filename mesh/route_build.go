@@ -3,7 +3,9 @@ package mesh
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/resolver/chain"
@@ -27,6 +29,7 @@ type routing struct {
 func newRouting(m *Mesh, source chain.Source) *routing {
 	r := &routing{m: m, d: m.to, source: source, log: m.log}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.copies.ctx, r.copies.cancel = context.WithCancel(r.ctx)
 	return r
 }
 
@@ -68,34 +71,36 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &routes{eval: e, ways: map[*chain.Plan]*way{}, states: map[string]*laneState{}, services: servicesOf(e.Plans())}
+	t := &routes{eval: e, ways: map[*chain.Plan]*way{}, states: map[string]*laneState{}}
 	gates := append(g.d.see.gates(faults), r.to.way.gates...)
+	guarded := map[string]*chain.Plan{}
 	for _, p := range e.Plans() {
 		name := ""
 		if !plain(e, p, r.service) {
 			name = laneName(e, p)
 		}
 		s := t.states[name]
-		if s == nil && old != nil {
+		switch {
+		case s != nil:
+		case name == "":
+			s = r.to.plain
+		case old != nil:
 			s = old.states[name]
 		}
 		if s == nil {
-			var bad []chain.Problem
-			if s, bad, err = g.d.newLane(r, name, e, p); err != nil {
+			if s, err = g.d.newLane(r, name, e, p); err != nil {
 				t.drop(old)
 				return nil, nil, err
 			}
-			problems = append(problems, bad...)
 		}
 		if t.states[name] == nil {
-			t.states[name] = s
-			t.lanes = append(t.lanes, s.lane)
-			s.guarded.Store(nil)
+			t.add(s)
+			problems = append(problems, s.problems...)
 		}
 		if p.Split() {
-			s.guarded.Store(p)
+			guarded[name] = p
 		}
-		w := &way{service: r.service, lane: name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
+		w := &way{service: r.service, lane: s.lane.Name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
 		if w.loop, err = loopFor(r.to.policy, r.to.budget, e, p); err != nil {
 			t.drop(old)
 			return nil, nil, err
@@ -108,19 +113,51 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			w.mirror = mirror
 		}
 	}
+	for name, s := range t.states {
+		s.guarded.Store(guarded[name])
+	}
 	t.own = len(t.lanes)
-	if old != nil {
-		for _, l := range old.lanes[:old.own] {
-			if t.states[l.Name] == nil {
-				t.states[l.Name] = old.states[l.Name]
-				t.lanes = append(t.lanes, l)
-			}
-		}
-		for _, s := range old.services {
-			t.services = with(t.services, s)
+	t.inherit(old, time.Now())
+	for _, s := range t.states {
+		for _, name := range s.services {
+			t.services = with(t.services, name)
 		}
 	}
+	slices.Sort(t.services)
 	return t, problems, nil
+}
+
+// How long lanes outlive the last table that had them, and how many do: calls that
+// were decided by that table may still have attempts to make.
+const (
+	laneLinger = 30 * time.Second
+	laneRelics = 32
+)
+
+// inherit takes the lanes over that calls of the tables before may need: those of the
+// last one until the next, so that switching back finds them connected, and those of
+// the ones before it for a while.
+func (t *routes) inherit(old *routes, now time.Time) {
+	if old == nil {
+		return
+	}
+	for i, s := range old.order {
+		switch {
+		case t.states[s.key] != nil:
+			continue
+		case i < old.own:
+			s.left = now
+		case now.Sub(s.left) > laneLinger || len(t.lanes)-t.own >= laneRelics:
+			continue
+		}
+		t.add(s)
+	}
+}
+
+func (t *routes) add(s *laneState) {
+	t.states[s.key] = s
+	t.order = append(t.order, s)
+	t.lanes = append(t.lanes, s.lane)
 }
 
 // mirror is what sends copies to a service, shared by all that mirror to it.
@@ -144,18 +181,20 @@ func (d *destinations) laneFor(service, lane string) (balancer.Config, bool) {
 	if to.router == nil {
 		return balancer.Config{}, false
 	}
-	t := to.router.table.Load()
-	if t == nil || t.states[lane] == nil {
-		return balancer.Config{}, false
+	if t := to.router.table.Load(); t != nil {
+		for _, l := range t.lanes {
+			if l.Name == lane {
+				return *l.Config, true
+			}
+		}
 	}
-	return *t.states[lane].lane.Config, true
+	return balancer.Config{}, false
 }
 
 // decided is what a chain says of one call.
 type decided struct {
 	*way
 	chain.Decision
-	traffic chain.Policy
 }
 
 // decide asks the chain about a call.
@@ -175,7 +214,7 @@ func (r *router) decide(ctx context.Context, fill func(*chain.Evaluator) chain.R
 	if d.Plan == nil {
 		return decided{}, errNoRoute(r.service)
 	}
-	return decided{way: t.ways[d.Plan], Decision: d, traffic: t.eval.Policy()}, nil
+	return decided{way: t.ways[d.Plan], Decision: d}, nil
 }
 
 func errNoRoute(service string) error {

@@ -3,7 +3,6 @@ package mesh
 import (
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +14,13 @@ import (
 
 // laneState is what a lane keeps from one table to the next.
 type laneState struct {
-	lane    balancer.Lane
-	outlier *resilience.Outlier        // nil: none of its own
-	guarded atomic.Pointer[chain.Plan] // of the newest table; nil: no branch of a splitter
+	key      string // what it was made of: its laneName; empty: the service itself
+	lane     balancer.Lane
+	services []string                   // whose endpoints it has
+	problems []chain.Problem            // of its targets
+	outlier  *resilience.Outlier        // nil: none of its own
+	guarded  atomic.Pointer[chain.Plan] // of the newest table; nil: no branch of a splitter
+	left     time.Time                  // when the newest table did not have it any more; with the router's mu
 }
 
 func (s *laneState) close() {
@@ -48,6 +51,35 @@ func rank(places []place) func(*resolver.Endpoint) int {
 			if places[i].has(ep) {
 				return places[i].rank
 			}
+		}
+		return -1
+	}
+}
+
+// within is outer, and within each of its ranks the caller's own; nil: there is none.
+func within(outer, own func(*resolver.Endpoint) int) func(*resolver.Endpoint) int {
+	if own == nil {
+		return outer
+	}
+	const most = 1 << 16
+	return func(ep *resolver.Endpoint) int {
+		o := outer(ep)
+		if o < 0 {
+			return -1
+		}
+		i := own(ep)
+		if i < 0 {
+			return -1
+		}
+		return o*most + min(i, most-1)
+	}
+}
+
+// itself ranks the endpoints of a service: snapshots of routed have others too.
+func itself(service string) func(*resolver.Endpoint) int {
+	return func(ep *resolver.Endpoint) int {
+		if ep.Service == service {
+			return 0
 		}
 		return -1
 	}
@@ -128,39 +160,48 @@ func plain(e *chain.Evaluator, p *chain.Plan, service string) bool {
 // newLane makes the lane of a plan, with eyes of its own on its endpoints: the
 // instances of a bad branch are compared with each other, and its breaker closes
 // nothing for the other branches.
-func (d *destinations) newLane(r *router, name string, e *chain.Evaluator, p *chain.Plan) (*laneState, []chain.Problem, error) {
+//
+// Its own name is new each time: whoever still has a lane that was made of the same
+// and has ended since must not take it for this one.
+func (d *destinations) newLane(r *router, key string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
 	list, problems := d.places(e, p)
 	cfg, err := laneConfig(d.base, e, p)
 	if err != nil {
-		return nil, problems, err
+		return nil, err
 	}
-	s := &laneState{}
-	cfg.Gate = r.to.way.attempt
-	cfg.Name = name
-	cfg.Rank = rank(list)
+	s := &laneState{key: key, services: servicesOf(p), problems: problems}
+	cfg.Gate = r.to.balancer.Gate
+	cfg.Name = key
+	cfg.Rank = within(rank(list), cfg.Rank)
 	policy := r.to.policy
 	if profile := e.Profile(); profile.Name == chain.NameConsul {
 		policy.NoBreaker = policy.NoBreaker || !profile.Breaker
 		strictOutlier(&policy.Outlier, profile)
 	}
-	if name == "" {
-		cfg.Outlier, cfg.Observe, cfg.Rank, cfg.Name = r.to.balancer.Outlier, r.to.balancer.Observe, nil, ""
-	} else {
-		s.outlier = d.eyes(name, policy, &cfg)
-		cfg.Observe = r.to.seen.observe(cfg.Observe)
-	}
-	cfg.Observe = s.observe(cfg.Observe, list)
-	s.lane = balancer.Lane{Name: name, Config: &cfg}
+	s.outlier = d.eyes(key, policy, &cfg)
+	cfg.Observe = s.observe(r.to.seen.observe(cfg.Observe), rank(list))
+	r.lanes++
+	s.lane = balancer.Lane{Name: fmt.Sprintf("%s.%d", key, r.lanes), Config: &cfg}
 	if _, err := balancer.New(cfg, balancer.Connector{Connect: func(*balancer.Node) balancer.Conn { return nil }}); err != nil {
 		s.close()
-		return nil, problems, err
+		return nil, err
 	}
-	return s, problems, nil
+	return s, nil
+}
+
+// plainLane is the lane of calls to the service as if there were no chain: that of the
+// destination itself.
+func plainLane(service string, to *destination) *laneState {
+	own := itself(service)
+	s := &laneState{services: []string{service}}
+	to.balancer.Rank = within(own, to.balancer.Rank)
+	to.balancer.Observe = s.observe(to.balancer.Observe, own)
+	s.lane = balancer.Lane{Config: &to.balancer}
+	return s
 }
 
 // observe passes the attempts to a plan's own target on to the guard.
-func (s *laneState) observe(next func(*balancer.Node, resilience.Outcome, time.Duration), list []place) func(*balancer.Node, resilience.Outcome, time.Duration) {
-	first := rank(list)
+func (s *laneState) observe(next func(*balancer.Node, resilience.Outcome, time.Duration), first func(*resolver.Endpoint) int) func(*balancer.Node, resilience.Outcome, time.Duration) {
 	return func(n *balancer.Node, o resilience.Outcome, took time.Duration) {
 		if next != nil {
 			next(n, o, took)
@@ -189,16 +230,13 @@ func strictOutlier(o *resilience.OutlierConfig, p chain.Profile) {
 	}
 }
 
-// servicesOf are the services whose endpoints a chain's plans need.
-func servicesOf(plans []*chain.Plan) (all []string) {
-	for _, p := range plans {
-		for _, t := range append([]*chain.Target{p.Target}, p.Failover...) {
-			if !slices.Contains(all, t.Service) && resolver.CheckService(t.Service) == nil {
-				all = append(all, t.Service)
-			}
+// servicesOf are the services whose endpoints a plan needs.
+func servicesOf(p *chain.Plan) (all []string) {
+	for _, t := range append([]*chain.Target{p.Target}, p.Failover...) {
+		if resolver.CheckService(t.Service) == nil {
+			all = with(all, t.Service)
 		}
 	}
-	slices.Sort(all)
 	return all
 }
 

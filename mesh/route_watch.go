@@ -71,7 +71,6 @@ type union struct {
 	catalog resolver.Catalog
 	service string
 	dirty   chan struct{}
-	began   time.Time
 
 	mu    sync.Mutex
 	parts map[string]*part
@@ -81,6 +80,7 @@ type union struct {
 }
 
 type part struct {
+	began  time.Time
 	cancel context.CancelFunc
 	done   chan struct{}
 	snap   *resolver.Snapshot
@@ -88,9 +88,6 @@ type part struct {
 
 // follow watches these services and no others.
 func (u *union) follow(ctx context.Context, services []string) {
-	if u.began.IsZero() {
-		u.began = time.Now()
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for name, p := range u.parts {
@@ -105,7 +102,7 @@ func (u *union) follow(ctx context.Context, services []string) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		p := &part{cancel: cancel, done: make(chan struct{})}
+		p := &part{began: time.Now(), cancel: cancel, done: make(chan struct{})}
 		u.parts[name] = p
 		go func() {
 			defer close(p.done)
@@ -147,7 +144,7 @@ func (u *union) snapshot() *resolver.Snapshot {
 	var of []*resolver.Snapshot
 	for _, p := range u.parts {
 		if p.snap == nil || p.snap.State == resolver.Unknown && p.snap.Reason == nil {
-			if left := time.Until(u.began.Add(unionPatience)); left > 0 {
+			if left := time.Until(p.began.Add(unionPatience)); left > 0 {
 				time.AfterFunc(left, u.wake)
 				return nil
 			}
@@ -202,7 +199,21 @@ func join(service string, of []*resolver.Snapshot) *resolver.Snapshot {
 	if unknown == len(of) {
 		s.State = resolver.Unknown
 	}
-	slices.SortFunc(s.Endpoints, func(a, b *resolver.Endpoint) int { return a.ID.Compare(b.ID) })
-	s.Endpoints = slices.CompactFunc(s.Endpoints, func(a, b *resolver.Endpoint) bool { return a.ID == b.ID })
+	byID := func(a, b *resolver.Endpoint) int {
+		return cmp.Or(a.ID.Compare(b.ID), cmp.Compare(a.Service, b.Service))
+	}
+	slices.SortFunc(s.Endpoints, byID)
+	s.Endpoints = slices.CompactFunc(s.Endpoints, func(a, b *resolver.Endpoint) bool { return a.ID == b.ID && a.Service == b.Service })
+	clash := false
+	for i := len(s.Endpoints) - 1; i > 0; i-- { // catalogs other than Consul name instances within a service
+		if s.Endpoints[i].ID == s.Endpoints[i-1].ID {
+			ep := *s.Endpoints[i]
+			ep.ID.Instance += "@" + ep.Service
+			s.Endpoints[i], clash = &ep, true
+		}
+	}
+	if clash {
+		slices.SortFunc(s.Endpoints, byID)
+	}
 	return s
 }

@@ -67,6 +67,7 @@ func (m *Mesh) openChains(ctx context.Context) error {
 			return fmt.Errorf("mesh: Config.Entries: %w", err)
 		}
 		m.onLeave(f.Close)
+		m.entriesErr = f.Err
 		m.chains = chain.Compiled{Watch: f.Watch, Config: chain.CompileConfig{Datacenter: m.cfg.Locality.Cloud}}
 	}
 	return nil

@@ -58,8 +58,9 @@ func (s *Chains) follow(ctx context.Context, service string, publish func(chain.
 	f.load()
 	s.c.client.slots.watches.Add(1)
 	defer s.c.client.slots.watches.Add(-1)
-	for failures := 0; ctx.Err() == nil; {
-		began := time.Now()
+	var pace pace
+	for failures := 0; sleep(ctx, pace.delay(time.Now())); {
+		began, asked := time.Now(), f.index
 		err := f.step(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -69,13 +70,13 @@ func (s *Chains) follow(ctx context.Context, service string, publish func(chain.
 			f.index = 0
 			f.lost(explain(err, service))
 			pause := jitter(failures)
-			if errors.Is(err, ErrACL) || errors.Is(err, ErrTooLarge) {
+			if errors.Is(err, ErrACL) || errors.Is(err, errLongChain) || errors.Is(err, ErrTooLarge) {
 				pause += backoffMax // wait for people
 			}
 			sleep(ctx, pause)
-		case f.index <= 1 || !f.changed && time.Since(began) < s.c.cfg.Wait/32:
+		case f.index <= 1 || asked == f.index && time.Since(began) < s.c.cfg.Wait/32:
 			failures = 0
-			sleep(ctx, 500*time.Millisecond+jitter(1)) // no index to rely on, or one that moves without a change
+			sleep(ctx, 500*time.Millisecond+jitter(1)) // no index to rely on, or one that does not hold the answer back
 		default:
 			failures = 0
 		}
@@ -89,10 +90,10 @@ type chainWatch struct {
 	log     *slog.Logger
 
 	index   uint64
-	changed bool   // by the last step
 	raw     []byte // of last.Chain
 	last    chain.Update
 	refused []byte // the newest answer, if it is refused
+	why     error  // and why
 }
 
 // step makes one query and publishes what it says.
@@ -117,7 +118,7 @@ func (f *chainWatch) step(ctx context.Context) error {
 	var raw []byte
 	r, err := f.s.c.client.get(ctx, "/v1/discovery-chain/"+url.PathEscape(f.service), q, func(body io.Reader) (err error) {
 		if raw, err = io.ReadAll(io.LimitReader(body, maxChain+1)); err == nil && len(raw) > maxChain {
-			err = ErrTooLarge
+			err = fmt.Errorf("the discovery chain exceeds %d MiB: %w", maxChain>>20, errLongChain)
 		}
 		return err
 	})
@@ -128,7 +129,7 @@ func (f *chainWatch) step(ctx context.Context) error {
 		return err
 	}
 	sent := f.index
-	f.index, f.changed = r.index, false
+	f.index = r.index
 	if r.index < sent { // a restored server: read again at once
 		f.index = 0
 	}
@@ -147,19 +148,37 @@ func (f *chainWatch) apply(raw []byte) {
 		}
 		return
 	case f.refused != nil && bytes.Equal(raw, f.refused):
+		if f.last.Err != f.why { // said again after an outage
+			f.lost(f.why)
+		}
 		return
 	}
-	f.changed = true
-	c, problems, err := chain.Decode(bytes.NewReader(raw))
+	c, problems, err := f.read(raw)
 	if err != nil {
-		f.refused = raw
-		f.lost(fmt.Errorf("resolver/consul: the discovery chain of %q is refused, the last good one holds: %w", f.service, err))
+		f.refused, f.why = raw, fmt.Errorf("resolver/consul: the discovery chain of %q is refused, the last good one holds: %w", f.service, err)
+		f.lost(f.why)
 		return
 	}
 	f.refused, f.raw = nil, raw
 	f.last = chain.Update{Chain: c, Problems: problems, AsOf: time.Now()}
 	f.publish(f.last)
 	f.save(raw)
+}
+
+// read takes only what makes sense, and is of this service: what it returns replaces
+// the last good chain, on disk too.
+func (f *chainWatch) read(raw []byte) (*chain.Chain, []chain.Problem, error) {
+	c, problems, err := chain.Decode(bytes.NewReader(raw))
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.ServiceName != f.service {
+		return nil, nil, fmt.Errorf("it is of service %.100q", c.ServiceName)
+	}
+	if _, _, err := chain.New(c, chain.Options{}); err != nil {
+		return nil, nil, err
+	}
+	return c, problems, nil
 }
 
 // lost says why there is nothing newer.
@@ -189,8 +208,8 @@ func (f *chainWatch) load() {
 	if err != nil {
 		return
 	}
-	c, problems, err := chain.Decode(bytes.NewReader(raw))
-	if err != nil || c.ServiceName != f.service {
+	c, problems, err := f.read(raw)
+	if err != nil {
 		f.log.Warn("chain.unreadable", "path", path, "error", err)
 		return
 	}
@@ -198,6 +217,8 @@ func (f *chainWatch) load() {
 	f.last = chain.Update{Chain: c, Problems: problems, AsOf: info.ModTime(), Err: errFromDisk}
 	f.publish(f.last)
 }
+
+var errLongChain = errors.New("it is not read")
 
 var errFromDisk = errors.New("resolver/consul: Consul has not answered yet; this chain was loaded from disk")
 

@@ -3,6 +3,7 @@
 package scene
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +14,9 @@ import (
 
 // Board counts calls by kind (a column) and cloud (a row).
 type Board struct {
+	// Rows is what a row is. Empty: "cloud".
+	Rows string
+
 	kinds, clouds []string
 
 	mu        sync.Mutex
@@ -132,7 +136,7 @@ func trim(times []time.Time, now time.Time) []time.Time {
 // table is the board as text: totals, and a bar for the last window.
 func (b *Board) table() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "    %-8s", "cloud")
+	fmt.Fprintf(&s, "    %-8s", cmp.Or(b.Rows, "cloud"))
 	for _, k := range b.kinds {
 		fmt.Fprintf(&s, "%14s", k)
 	}
