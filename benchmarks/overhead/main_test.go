@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,5 +101,22 @@ func TestOptions(t *testing.T) {
 	o := options{plan: plan{rounds: 5, slice: time.Second}}
 	if err := o.parse("1, 32", "handmade,haproxy", "unary,http"); err != nil || len(o.callers) != 2 || len(o.peers) != 2 || !o.loads["http"] {
 		t.Errorf("%v, %+v", err, o)
+	}
+}
+
+// One that does not start says why, and leaves nothing behind.
+func TestNotRun(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("no such thing")
+	s := contest.Spec{Name: "sidecar", Exe: self, As: "plain", Between: func(context.Context, string, string) (*contest.Between, error) { return nil, gone }}
+	if p, err := contest.Start(t.Context(), s); p != nil || !errors.Is(err, gone) || !strings.Contains(err.Error(), "sidecar") {
+		t.Errorf("%v, %v", p, err)
+	}
+	if _, err := contest.Start(t.Context(), own(self, "nobody")); err == nil {
+		t.Error("a contender that there is not was started")
 	}
 }

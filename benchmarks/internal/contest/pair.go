@@ -53,44 +53,46 @@ type Slice struct {
 }
 
 // Start starts both processes and what is between, and makes the first call.
-func Start(ctx context.Context, s Spec) (p *Pair, err error) {
-	p = &Pair{Name: s.Name}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", s.Name, err)
-			p.Close()
-		}
-	}()
+func Start(ctx context.Context, s Spec) (*Pair, error) {
+	p := &Pair{Name: s.Name}
+	if err := p.start(ctx, s); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return p, nil
+}
+
+func (p *Pair) start(ctx context.Context, s Spec) (err error) {
 	if p.dir, err = os.MkdirTemp("", "weft-contest-"); err != nil {
-		return nil, err
+		return err
 	}
 	var h hello
 	if p.server, err = startChild(ctx, s, "server", p.dir); err != nil {
-		return nil, err
+		return err
 	}
 	if err = p.server.hear(&h); err != nil {
-		return nil, err
+		return err
 	}
 	addr := h.Addr
 	p.About = h.About
 	if s.Between != nil {
 		if p.between, err = s.Between(ctx, p.dir, addr); err != nil {
-			return nil, err
+			return err
 		}
 		addr = p.between.Addr
 		p.About = p.between.About
 	}
 	if p.client, err = startChild(ctx, s, "client", p.dir); err != nil {
-		return nil, err
+		return err
 	}
 	if err = p.client.out.Encode(task{Addr: addr}); err != nil {
-		return nil, err
+		return err
 	}
 	if err = p.client.hear(&h); err != nil {
-		return nil, err
+		return err
 	}
 	p.First, p.Streams = h.First, h.Streams
-	return p, nil
+	return nil
 }
 
 // Slice has the client do what is ordered.
