@@ -42,14 +42,15 @@ func serve(ctx context.Context, dir string) (*contest.Server, error) {
 		return nil, err
 	}
 	p := plane{dir: filepath.Join(dir, "xds-server"), id: id}
-	if err := p.start(ctx, []resource{p.listener(l.Addr().(*net.TCPAddr))}); err != nil {
+	bootstrap, err := p.start(ctx, []resource{p.listener(l.Addr().(*net.TCPAddr))})
+	if err != nil {
 		return nil, err
 	}
 	creds, err := xdscreds.NewServerCredentials(xdscreds.ServerOptions{FallbackCreds: insecure.NewCredentials()})
 	if err != nil {
 		return nil, err
 	}
-	srv, err := xds.NewGRPCServer(grpc.Creds(creds))
+	srv, err := xds.NewGRPCServer(grpc.Creds(creds), xds.BootstrapContentsForTesting(bootstrap))
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +79,19 @@ func dial(ctx context.Context, dir, addr string) (*contest.Client, error) {
 		return nil, err
 	}
 	p := plane{dir: filepath.Join(dir, "xds-client"), id: id}
-	if err := p.start(ctx, p.service("echo", server, to)); err != nil {
+	bootstrap, err := p.start(ctx, p.service("echo", server, to))
+	if err != nil {
 		return nil, err
 	}
 	creds, err := xdscreds.NewClientCredentials(xdscreds.ClientOptions{FallbackCreds: insecure.NewCredentials()})
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("xds:///echo", grpc.WithTransportCredentials(creds))
+	resolver, err := xds.NewXDSResolverWithConfigForTesting(bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("xds:///echo", grpc.WithTransportCredentials(creds), grpc.WithResolvers(resolver))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net"
-	"os"
 
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoverypb "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -33,16 +32,16 @@ type resource struct {
 	of   types.Resource
 }
 
-// start serves the resources, and names itself in the environment, which grpc-go
-// reads when the first xDS client is made.
-func (p *plane) start(ctx context.Context, list []resource) error {
+// start serves the resources, and returns the bootstrap that leads to them. A process
+// would find it in its environment when it starts; this one hands it over.
+func (p *plane) start(ctx context.Context, list []resource) (bootstrap []byte, err error) {
 	files, err := p.id.Write(p.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	by := map[resourcev3.Type][]types.Resource{}
 	for _, r := range list {
@@ -50,18 +49,18 @@ func (p *plane) start(ctx context.Context, list []resource) error {
 	}
 	snapshot, err := cache.NewSnapshot("1", by)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	snapshots := cache.NewSnapshotCache(true, hash{}, nil)
 	if err := snapshots.SetSnapshot(ctx, node, snapshot); err != nil {
-		return err
+		return nil, err
 	}
 	srv := grpc.NewServer()
 	discoverypb.RegisterAggregatedDiscoveryServiceServer(srv, server.NewServer(ctx, snapshots, nil))
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = srv.Serve(l) }()
 	p.stop = func() { srv.Stop(); <-ended }
-	bootstrap, err := json.Marshal(map[string]any{
+	return json.Marshal(map[string]any{
 		"xds_servers": []any{map[string]any{
 			"server_uri":      "passthrough:///" + l.Addr().String(),
 			"channel_creds":   []any{map[string]string{"type": "insecure"}},
@@ -76,10 +75,6 @@ func (p *plane) start(ctx context.Context, list []resource) error {
 		}},
 		"server_listener_resource_name_template": listenerPrefix + "%s",
 	})
-	if err != nil {
-		return err
-	}
-	return os.Setenv("GRPC_XDS_BOOTSTRAP_CONFIG", string(bootstrap))
 }
 
 // hash knows one node.
