@@ -1,91 +1,105 @@
-// Overhead compares a 1 KiB unary echo over bare grpc-go with mutual TLS against
-// the same call through mesh.Dial and mesh.NewGRPCServer, in one pair of
-// processes. Weft runs with its default policy: locality, load balancing, retries
-// within a budget; and with metrics and 1 % of traces. Calls have a deadline on both sides.
+// Overhead compares a 1 KiB echo through mesh.Dial and mesh.NewGRPCServer with bare
+// grpc-go with mutual TLS, and with what else could be used: a stack made by hand,
+// Kratos, go-zero, grpc-go's xDS, and two sidecars. Then streams, and HTTP/1.1 and
+// HTTP/2 against net/http.
 //
-//	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms]
+//	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms] [-quick]
+//	                  [-peers all|none|handmade,haproxy,…] [-loads unary,streams,http] [-rate 0]
 //
-// Bare and weft take turns in short slices, so that a noisy machine slows both;
-// the ratio is the median over the rounds. Allocations are counted in both
-// processes and are exact. The last line is JSON.
+// Each contender has a server process and a client process of its own, which take
+// turns in short slices, so that a noisy machine slows all; a ratio is the median
+// over the rounds of calls per second against bare, or against net/http. Allocations
+// and bytes are those of both processes, as is memory; with sidecars, memory and
+// "CPU of all" include theirs, allocations cannot. With -rate calls begin at a
+// fixed rate, and latency counts from when a call was due. Calls have a deadline.
+//
+// The peers are programs of the module benchmarks/peers, built when they are wanted.
+// One that cannot be had is reported as not run, with the reason. The last line is
+// JSON; its figures are of the last number of callers.
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 )
 
 func main() {
+	o := options{}
 	callers := flag.String("callers", "1,32", "numbers of concurrent callers; the last one is reported")
-	rounds := flag.Int("rounds", 25, "rounds; each has one slice of bare and one of weft")
-	slice := flag.Duration("slice", 300*time.Millisecond, "length of a slice")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	run := func() error { return compare(ctx, *callers, *rounds, *slice) }
-	if isServer() {
-		run = serve
+	flag.IntVar(&o.rounds, "rounds", 25, "rounds; each has one slice of each contender")
+	flag.DurationVar(&o.slice, "slice", 300*time.Millisecond, "length of a slice")
+	flag.Float64Var(&o.rate, "rate", 0, "calls per second that begin whatever becomes of those before; 0: as fast as they are answered")
+	peers := flag.String("peers", "all", "which peers; all, none, or names")
+	loads := flag.String("loads", "unary,streams,http", "which loads")
+	quick := flag.Bool("quick", false, "5 rounds of 200ms")
+	flag.DurationVar(&o.build, "build", 10*time.Minute, "time to build the peers in; one that is not built by then is not run")
+	was, err := contest.Worker(contenders()...)
+	if !was {
+		flag.Parse()
+		if *quick {
+			o.rounds, o.slice = 5, 200*time.Millisecond
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		if err = o.parse(*callers, *peers, *loads); err == nil {
+			err = o.compare(ctx)
+		}
 	}
-	if err := run(); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "overhead:", err)
 		os.Exit(1)
 	}
 }
 
-// result is the last line.
-type result struct {
-	Bench     string  `json:"bench"`
-	Callers   int     `json:"callers"`
-	Ratio     float64 `json:"ratio"`
-	AllocBare float64 `json:"allocs_bare"`
-	AllocWeft float64 `json:"allocs_weft"`
-	P50Bare   float64 `json:"p50_bare_us"`
-	P50Weft   float64 `json:"p50_weft_us"`
-	P99Bare   float64 `json:"p99_bare_us"`
-	P99Weft   float64 `json:"p99_weft_us"`
-	FirstCall float64 `json:"first_call_ms"`
+type options struct {
+	plan
+	callers []int
+	peers   []string
+	loads   map[string]bool
+	build   time.Duration
 }
 
-func compare(ctx context.Context, list string, rounds int, slice time.Duration) error {
-	p, err := startPair(ctx)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	fmt.Printf("1 KiB unary echo, mutual TLS, %s, %d cores, GOGC=%s, %d rounds of %v\n",
-		runtime.Version(), runtime.NumCPU(), gogc(), rounds, slice)
-	fmt.Printf("first call through the mesh: %.1f ms\n", p.first.Seconds()*1e3)
-	var last result
-	for _, field := range strings.Split(list, ",") {
+func (o *options) parse(callers, peers, loads string) error {
+	for _, field := range strings.Split(callers, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
-		if err != nil || n < 1 {
-			return fmt.Errorf("-callers: %q is not a positive number", field)
+		if err != nil || n < 1 || n > 10_000 {
+			return fmt.Errorf("-callers: %q is not a number from 1 to 10000", field)
 		}
-		if last, err = p.measure(ctx, n, rounds, slice); err != nil {
-			return err
+		o.callers = append(o.callers, n)
+	}
+	if o.rounds < 1 || o.slice < 10*time.Millisecond || !(o.rate >= 0) || o.rate > 1e6 {
+		return errors.New("-rounds must be at least 1, -slice at least 10ms, -rate from 0 to 1000000")
+	}
+	known := peerNames()
+	switch peers {
+	case "all":
+		o.peers = known
+	case "none", "":
+	default:
+		for _, name := range strings.Split(peers, ",") {
+			name = strings.TrimSpace(name)
+			if !contains(known, name) {
+				return fmt.Errorf("-peers: there is no %q; there are %s", name, strings.Join(known, ", "))
+			}
+			o.peers = append(o.peers, name)
 		}
-		fmt.Printf("callers %3d: ratio %.3f   allocs/call bare %.1f weft %.1f   p50 %.0f / %.0f µs   p99 %.0f / %.0f µs\n",
-			n, last.Ratio, last.AllocBare, last.AllocWeft, last.P50Bare, last.P50Weft, last.P99Bare, last.P99Weft)
 	}
-	line, err := json.Marshal(last)
-	if err != nil {
-		return err
+	o.loads = map[string]bool{}
+	for _, name := range strings.Split(loads, ",") {
+		name = strings.TrimSpace(name)
+		if !contains([]string{"unary", "streams", "http"}, name) {
+			return fmt.Errorf("-loads: there is no %q; there are unary, streams, http", name)
+		}
+		o.loads[name] = true
 	}
-	fmt.Println(string(line))
 	return nil
-}
-
-func gogc() string {
-	if v := os.Getenv("GOGC"); v != "" {
-		return v
-	}
-	return "100"
 }

@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 )
 
 func TestMain(m *testing.M) {
-	if isServer() {
-		if err := serve(); err != nil {
+	if was, err := contest.Worker(contenders()...); was {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -18,20 +24,99 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func startTest(t *testing.T, load string, names ...string) *group {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var specs []contest.Spec
+	for _, name := range names {
+		specs = append(specs, own(self, name))
+	}
+	g, err := startAll(t.Context(), load, specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.close)
+	return g
+}
+
 // Times depend on the machine, allocations do not: a call through the mesh makes
 // at most 6 more than bare grpc-go, both ends together.
 func TestAllocations(t *testing.T) {
-	p, err := startPair(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	g := startTest(t, "unary", "bare", "weft")
+	rows, lost := g.measure(t.Context(), 4, plan{rounds: 3, slice: 300 * time.Millisecond}, io.Discard)
+	if len(lost) > 0 {
+		t.Fatal(lost)
 	}
-	defer p.close()
-	r, err := p.measure(t.Context(), 4, 3, 300*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("allocations per call: bare %.1f, weft %.1f", r.AllocBare, r.AllocWeft)
-	if more := r.AllocWeft - r.AllocBare; more > 6 {
+	bare, weft := rows[0], rows[1]
+	t.Logf("allocations per call: bare %.1f, weft %.1f", bare.Allocs, weft.Allocs)
+	if more := weft.Allocs - bare.Allocs; more > 6 {
 		t.Errorf("weft makes %.1f more allocations per call than bare, at most 6 are allowed", more)
+	}
+}
+
+// Every load runs, and every figure is there.
+func TestLoads(t *testing.T) {
+	for load, names := range map[string][]string{
+		"streams":  {"bare", "weft"},
+		"http 1.1": {"net/http 1.1", "weft http 1.1"},
+		"http 2":   {"net/http 2", "weft http 2"},
+	} {
+		g := startTest(t, load, names...)
+		rows, lost := g.measure(t.Context(), 2, plan{rounds: 1, slice: 100 * time.Millisecond}, io.Discard)
+		if len(lost) > 0 || len(rows) != 2 {
+			t.Fatalf("%s: %v, %d rows", load, lost, len(rows))
+		}
+		for _, r := range rows {
+			if r.Ratio <= 0 || r.RPS <= 0 || r.P50 <= 0 || r.P99 < r.P50 || r.Allocs <= 0 || r.Bytes <= 0 || r.ClientCPU <= 0 || r.CPUPer1000 < r.ClientCPU || r.RSS <= 0 {
+				t.Errorf("%+v", r)
+			}
+		}
+		t.Logf("%s: allocations %.1f and %.1f", load, rows[0].Allocs, rows[1].Allocs)
+	}
+}
+
+// With a rate there are as many calls as were due, however long they take.
+func TestRate(t *testing.T) {
+	g := startTest(t, "unary", "bare")
+	s, err := g.pairs[0].Slice(contest.Order{Callers: 4, For: 200 * time.Millisecond, Rate: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Calls != 100 {
+		t.Errorf("%d calls, 100 were due", s.Calls)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for _, bad := range [][3]string{{"0", "all", "unary"}, {"x", "all", "unary"}, {"1", "envoy", "unary"}, {"1", "all", "udp"}} {
+		o := options{plan: plan{rounds: 1, slice: time.Second}}
+		if err := o.parse(bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	o := options{plan: plan{rounds: 5, slice: time.Second}}
+	if err := o.parse("1, 32", "handmade,haproxy", "unary,http"); err != nil || len(o.callers) != 2 || len(o.peers) != 2 || !o.loads["http"] {
+		t.Errorf("%v, %+v", err, o)
+	}
+}
+
+// One that does not start says why, and leaves nothing behind.
+func TestNotRun(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("no such thing")
+	s := contest.Spec{Name: "sidecar", Exe: self, As: "plain", Between: func(context.Context, string, string) (*contest.Between, error) { return nil, gone }}
+	if p, err := contest.Start(t.Context(), s); p != nil || !errors.Is(err, gone) || !strings.Contains(err.Error(), "sidecar") {
+		t.Errorf("%v, %v", p, err)
+	}
+	if _, err := contest.Start(t.Context(), own(self, "nobody")); err == nil {
+		t.Error("a contender that there is not was started")
 	}
 }

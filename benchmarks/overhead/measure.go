@@ -2,126 +2,112 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/interop/grpc_testing"
+	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 )
 
-const payload = 1 << 10
-
-// sample is what one slice measured.
-type sample struct {
-	calls   int64
-	rps     float64
-	mallocs float64 // of both processes
-	lat     []time.Duration
+// row is what a contender came to under one load.
+type row struct {
+	Load       string  `json:"load"` // "unary", "streams", "http 1.1", "http 2"
+	Callers    int     `json:"callers"`
+	Name       string  `json:"name"`
+	Ratio      float64 `json:"ratio"`
+	RPS        float64 `json:"rps"`
+	P50        float64 `json:"p50_us"`
+	P99        float64 `json:"p99_us"`
+	Allocs     float64 `json:"allocs"`
+	Bytes      float64 `json:"bytes"`
+	ClientCPU  float64 `json:"client_cpu_us"`
+	CPUPer1000 float64 `json:"cpu_ms_per_1000"`
+	RSS        float64 `json:"rss_mb"`
 }
 
-// measure runs the rounds with n callers. Which goes first alternates, so that a
-// trend of the machine cancels out.
-func (p *pair) measure(ctx context.Context, n, rounds int, slice time.Duration) (result, error) {
-	var ratios []float64
-	var bare, weft []sample
-	for i := range rounds + 1 {
-		order := []grpc_testing.TestServiceClient{p.bare, p.weft}
+// plan is how a group is measured.
+type plan struct {
+	rounds int
+	slice  time.Duration
+	rate   float64
+}
+
+// group are contenders that take turns; the first is what the others are
+// compared with.
+type group struct {
+	load  string
+	pairs []*contest.Pair
+}
+
+// measure runs the rounds. Who goes first alternates, so that a trend of the machine
+// cancels out. A pair that fails drops out: lost says why.
+func (g *group) measure(ctx context.Context, callers int, p plan, progress io.Writer) (rows []row, lost map[string]error) {
+	lost = map[string]error{}
+	got := make(map[string][]contest.Slice)
+	order := contest.Order{Callers: callers, For: p.slice, Stream: g.load == "streams", Rate: p.rate}
+	for i := range p.rounds + 1 {
+		turn := slices.Clone(g.pairs)
 		if i%2 == 1 {
-			slices.Reverse(order)
+			slices.Reverse(turn)
 		}
-		var got [2]sample
-		for j, client := range order {
-			s, err := p.slice(ctx, client, n, slice)
+		for _, pair := range turn {
+			if lost[pair.Name] != nil {
+				continue
+			}
+			s, err := pair.Slice(order)
+			if err == nil && s.Calls == 0 {
+				err = fmt.Errorf("%s: no call ended within %v", pair.Name, p.slice)
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
 			if err != nil {
-				return result{}, err
+				lost[pair.Name] = err
+			} else if i > 0 { // the first is to warm up
+				got[pair.Name] = append(got[pair.Name], s)
 			}
-			k := j
-			if i%2 == 1 {
-				k = 1 - j
-			}
-			got[k] = s
 		}
-		if i == 0 {
-			continue // warm-up
-		}
-		bare, weft = append(bare, got[0]), append(weft, got[1])
-		ratios = append(ratios, got[1].rps/got[0].rps)
+		fmt.Fprintf(progress, "\r%s, callers %d: round %d of %d ", g.load, callers, i, p.rounds)
 	}
-	r := result{Bench: "overhead", Callers: n, Ratio: round(median(ratios), 1000), FirstCall: round(p.first.Seconds()*1e3, 100)}
-	r.AllocBare, r.P50Bare, r.P99Bare = summary(bare)
-	r.AllocWeft, r.P50Weft, r.P99Weft = summary(weft)
-	return r, nil
+	fmt.Fprint(progress, "\r\033[K")
+	base := got[g.pairs[0].Name]
+	for _, pair := range g.pairs {
+		if lost[pair.Name] == nil && lost[g.pairs[0].Name] == nil {
+			rows = append(rows, summary(g.load, callers, pair, got[pair.Name], base))
+		}
+	}
+	return rows, lost
 }
 
-func (p *pair) slice(ctx context.Context, client grpc_testing.TestServiceClient, n int, d time.Duration) (sample, error) {
-	server0, err := p.serverMallocs()
-	if err != nil {
-		return sample{}, err
+// summary is of all slices of a contender, each against the one of the base in the
+// same round.
+func summary(load string, callers int, p *contest.Pair, all, base []contest.Slice) row {
+	var ratios, rps []float64
+	var calls, mallocs, bytes float64
+	var client, cpu time.Duration
+	var rss int64
+	var lat contest.Histogram
+	for i, s := range all {
+		ratios, rps = append(ratios, s.RPS/base[i].RPS), append(rps, s.RPS)
+		calls += float64(s.Calls)
+		mallocs += s.Mallocs
+		bytes += s.Bytes
+		client += s.ClientCPU
+		cpu += s.CPU
+		rss = max(rss, s.RSS)
+		lat.Add(s.Lat)
 	}
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	client0 := mem.Mallocs
-	var (
-		wg    sync.WaitGroup
-		calls atomic.Int64
-		fail  atomic.Pointer[error]
-		lats  = make([][]time.Duration, n)
-	)
-	// A deadline as callers should have one; without it weft would add its own, and
-	// bare would go without.
-	ctx, cancel := context.WithTimeout(ctx, d+10*time.Second)
-	defer cancel()
-	start := time.Now()
-	for i := range n {
-		lats[i] = make([]time.Duration, 0, 1<<14)
-		wg.Go(func() {
-			req := &grpc_testing.SimpleRequest{ResponseSize: payload, Payload: &grpc_testing.Payload{Body: make([]byte, payload)}}
-			for t := time.Now(); t.Sub(start) < d; {
-				if _, err := client.UnaryCall(ctx, req); err != nil {
-					fail.Store(&err)
-					return
-				}
-				calls.Add(1)
-				now := time.Now()
-				lats[i] = append(lats[i], now.Sub(t))
-				t = now
-			}
-		})
+	us := func(d time.Duration) float64 { return round(float64(d)/1e3, 10) }
+	return row{
+		Load: load, Callers: callers, Name: p.Name,
+		Ratio: round(median(ratios), 1000), RPS: round(median(rps), 1),
+		P50: us(lat.Quantile(0.5)), P99: us(lat.Quantile(0.99)),
+		Allocs: round(mallocs/calls, 10), Bytes: round(bytes/calls, 1),
+		ClientCPU: us(time.Duration(float64(client) / calls)), CPUPer1000: round(cpu.Seconds()*1e3/calls*1e3, 10),
+		RSS: round(float64(rss)/(1<<20), 10),
 	}
-	wg.Wait()
-	took := time.Since(start)
-	if e := fail.Load(); e != nil {
-		return sample{}, *e
-	}
-	runtime.ReadMemStats(&mem)
-	server1, err := p.serverMallocs()
-	if err != nil {
-		return sample{}, err
-	}
-	return sample{
-		calls:   calls.Load(),
-		rps:     float64(calls.Load()) / took.Seconds(),
-		mallocs: float64(mem.Mallocs-client0) + float64(server1-server0),
-		lat:     slices.Concat(lats...),
-	}, nil
-}
-
-// summary is allocations per call and latency quantiles in µs over all slices.
-func summary(all []sample) (allocs, p50, p99 float64) {
-	var mallocs float64
-	var calls int64
-	var lat []time.Duration
-	for _, s := range all {
-		mallocs += s.mallocs
-		calls += s.calls
-		lat = append(lat, s.lat...)
-	}
-	slices.Sort(lat)
-	at := func(q float64) float64 { return round(float64(lat[int(q*float64(len(lat)-1))].Microseconds()), 1) }
-	return round(mallocs/float64(calls), 10), at(0.5), at(0.99)
 }
 
 func median(v []float64) float64 {

@@ -10,8 +10,8 @@ import (
 
 	"google.golang.org/grpc/interop/grpc_testing"
 
+	"github.com/weft-mesh/weft/benchmarks/internal/fleet"
 	"github.com/weft-mesh/weft/internal/consultest"
-	"github.com/weft-mesh/weft/mesh"
 )
 
 // spread is how soon all clients followed the changes.
@@ -50,33 +50,39 @@ type wanted struct {
 	name   string
 }
 
-func propagate(ctx context.Context, agent *consultest.Agent, service string, clients, changes int) (s spread, err error) {
-	f, err := newFleet(ctx, agent, service)
+// propagate measures clients that are members of their own, or with shared, channels
+// of one member.
+func propagate(ctx context.Context, agent *consultest.Agent, service string, clients, changes int, shared bool) (s spread, err error) {
+	f, err := fleet.New(ctx, agent, service, nil)
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	ports := map[string]int{}
 	for _, name := range []string{"old", "new"} {
-		if ports[name], err = f.serve(ctx, name); err != nil {
+		if ports[name], err = f.Serve(ctx, name); err != nil {
 			return s, err
 		}
 	}
-	if err := f.register("old", ports["old"], 1); err != nil {
+	if err := f.Register("old", ports["old"], 1); err != nil {
 		return s, err
 	}
-	m, err := mesh.Join(ctx, member(agent, "caller"))
+	members := clients
+	if shared {
+		members = 1
+	}
+	crowd, err := gather(ctx, agent, members)
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, m.Leave(context.Background())) }()
+	defer func() { err = errors.Join(err, crowd.leave()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watchers{seen: make(chan sight, clients)}
 	defer w.wg.Wait()
 	defer cancel()
 	s.every = max(time.Millisecond, time.Duration(clients)*time.Second/callsPerSecond)
-	for range clients {
-		conn, err := m.Dial(service)
+	for i := range clients {
+		conn, err := crowd.members[i%members].Dial(service)
 		if err != nil {
 			return s, err
 		}
@@ -113,11 +119,11 @@ func propagate(ctx context.Context, agent *consultest.Agent, service string, cli
 		return s, err
 	}
 	for i := range changes {
-		found, wrote, err := follow(2*i+1, "new", func() error { return f.register("new", ports["new"], 65535) })
+		found, wrote, err := follow(2*i+1, "new", func() error { return f.Register("new", ports["new"], 65535) })
 		if err != nil {
 			return s, err
 		}
-		gone, _, err := follow(2*i+2, "old", func() error { return f.deregister("new") })
+		gone, _, err := follow(2*i+2, "old", func() error { return f.Deregister("new") })
 		if err != nil {
 			return s, err
 		}

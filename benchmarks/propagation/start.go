@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/interop/grpc_testing"
 
+	"github.com/weft-mesh/weft/benchmarks/internal/fleet"
 	"github.com/weft-mesh/weft/internal/consultest"
 	"github.com/weft-mesh/weft/mesh"
 )
@@ -20,16 +21,16 @@ type starts struct {
 
 // start joins, calls and leaves n times, after once with a cold agent.
 func start(ctx context.Context, agent *consultest.Agent, n int) (s starts, err error) {
-	f, err := newFleet(ctx, agent, "started")
+	f, err := fleet.New(ctx, agent, "started", nil)
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	port, err := f.serve(ctx, "only")
+	defer func() { err = errors.Join(err, f.Close()) }()
+	port, err := f.Serve(ctx, "only")
 	if err != nil {
 		return s, err
 	}
-	if err := f.register("only", port, 1); err != nil {
+	if err := f.Register("only", port, 1); err != nil {
 		return s, err
 	}
 	for i := range n + 1 {
@@ -49,7 +50,7 @@ func start(ctx context.Context, agent *consultest.Agent, n int) (s starts, err e
 
 func startOnce(ctx context.Context, agent *consultest.Agent) (join, dial, call time.Duration, err error) {
 	began := time.Now()
-	m, err := mesh.Join(ctx, member(agent, "starter"))
+	m, err := mesh.Join(ctx, fleet.Member(agent, "starter"))
 	if err != nil {
 		return 0, 0, 0, err
 	}

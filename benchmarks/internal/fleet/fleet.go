@@ -1,8 +1,12 @@
-package main
+// Package fleet is what the benchmarks on a real Consul share: members of the
+// agent's cloud, and instances that the benchmark itself writes to the catalog,
+// which is what the agent would do in the background.
+package fleet
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 
@@ -16,9 +20,9 @@ import (
 	"github.com/weft-mesh/weft/resolver/static"
 )
 
-// member is the configuration of a member of the agent's cloud. The next call
+// Member is the configuration of a member of the agent's cloud. The next call
 // after a change is to show it: nothing warms up, weight decides.
-func member(agent *consultest.Agent, service string) mesh.Config {
+func Member(agent *consultest.Agent, service string) mesh.Config {
 	return mesh.Config{
 		Service:     service,
 		Clouds:      []consul.Config{{Name: agent.Datacenter, Address: agent.HTTPAddr()}},
@@ -28,29 +32,35 @@ func member(agent *consultest.Agent, service string) mesh.Config {
 	}
 }
 
-// fleet is instances of one service in this process. The benchmark itself writes
-// them to the catalog: what the agent would do in the background, at once.
-type fleet struct {
+// Fleet is instances of one service in this process.
+type Fleet struct {
+	// Mesh is the member that all instances are of.
+	Mesh *mesh.Mesh
+
 	agent   *consultest.Agent
 	service string
-	m       *mesh.Mesh
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
-	errs    chan error
+	mu      sync.Mutex
+	errs    []error
 }
 
-func newFleet(ctx context.Context, agent *consultest.Agent, service string) (*fleet, error) {
-	cfg := member(agent, service)
+// New joins; change, if not nil, changes the configuration.
+func New(ctx context.Context, agent *consultest.Agent, service string, change func(*mesh.Config)) (*Fleet, error) {
+	cfg := Member(agent, service)
 	cfg.Registrar = static.New(static.Config{})
+	if change != nil {
+		change(&cfg)
+	}
 	m, err := mesh.Join(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &fleet{agent: agent, service: service, m: m, stop: func() {}, errs: make(chan error, 16)}, nil
+	return &Fleet{Mesh: m, agent: agent, service: service, stop: func() {}}, nil
 }
 
-// serve runs an instance that answers with its name, and returns its port.
-func (f *fleet) serve(ctx context.Context, name string) (port int, err error) {
+// Serve runs an instance that answers with its name, and returns its port.
+func (f *Fleet) Serve(ctx context.Context, name string) (port int, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -58,14 +68,19 @@ func (f *fleet) serve(ctx context.Context, name string) (port int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	before := f.stop
 	f.stop = func() { cancel(); before() }
-	srv := f.m.NewGRPCServer()
+	srv := f.Mesh.NewGRPCServer()
 	grpc_testing.RegisterTestServiceServer(srv, named{name: name})
-	f.wg.Go(func() { f.errs <- f.m.Serve(ctx, srv, l) })
+	f.wg.Go(func() {
+		err := f.Mesh.Serve(ctx, srv, l)
+		f.mu.Lock()
+		f.errs = append(f.errs, err)
+		f.mu.Unlock()
+	})
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// register writes an instance, and returns when Consul has it.
-func (f *fleet) register(name string, port, weight int) error {
+// Register writes an instance, and returns when Consul has it.
+func (f *Fleet) Register(name string, port, weight int) error {
 	_, err := f.agent.Client().Catalog().Register(&api.CatalogRegistration{
 		Node: f.service + "-" + name, Address: "127.0.0.1",
 		Service: &api.AgentService{
@@ -75,23 +90,23 @@ func (f *fleet) register(name string, port, weight int) error {
 			Connect: &api.AgentServiceConnect{Native: true},
 		},
 	}, nil)
-	return err
+	if err != nil {
+		return fmt.Errorf("register %s of %s: %w", name, f.service, err)
+	}
+	return nil
 }
 
-func (f *fleet) deregister(name string) error {
+// Deregister removes an instance.
+func (f *Fleet) Deregister(name string) error {
 	_, err := f.agent.Client().Catalog().Deregister(&api.CatalogDeregistration{Node: f.service + "-" + name}, nil)
 	return err
 }
 
-func (f *fleet) close() error {
+// Close ends the instances and the member.
+func (f *Fleet) Close() error {
 	f.stop()
 	f.wg.Wait()
-	close(f.errs)
-	var errs []error
-	for err := range f.errs {
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, f.m.Leave(context.Background()))...)
+	return errors.Join(append(f.errs, f.Mesh.Leave(context.Background()))...)
 }
 
 type named struct {

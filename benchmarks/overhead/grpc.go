@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/weft-mesh/weft/benchmarks/internal/contest"
+	"github.com/weft-mesh/weft/benchmarks/internal/identity"
+)
+
+// contenders are those of this program.
+func contenders() []contest.Contender {
+	return []contest.Contender{
+		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: bareServe, Dial: bareDial},
+		{Name: "weft", About: weftAbout(), Serve: weftServe, Dial: weftDial},
+		{Name: "plain", About: "grpc-go without TLS, for sidecars that have it", Serve: plainServe, Dial: plainDial},
+		{Name: "net/http 1.1", About: "net/http with mutual TLS", Serve: httpServe(false), Dial: httpDial(false)},
+		{Name: "weft http 1.1", About: weftAbout(), Serve: weftHTTPServe(false), Dial: weftHTTPDial("http")},
+		{Name: "net/http 2", About: "net/http with mutual TLS", Serve: httpServe(true), Dial: httpDial(true)},
+		{Name: "weft http 2", About: weftAbout(), Serve: weftHTTPServe(true), Dial: weftHTTPDial("http2")},
+	}
+}
+
+func bareServe(_ context.Context, dir string) (*contest.Server, error) {
+	id, err := identity.Open(dir, "echo")
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := id.TLS(true)
+	if err != nil {
+		return nil, err
+	}
+	s, err := stockServer(grpc.Creds(credentials.NewTLS(cfg)))
+	return closing(s, id), err
+}
+
+func bareDial(_ context.Context, dir, addr string) (*contest.Client, error) {
+	id, err := identity.Open(dir, "client")
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := id.TLS(false)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
+	if err != nil {
+		return nil, err
+	}
+	return contest.GRPC(conn, func() error { id.Close(); return conn.Close() }), nil
+}
+
+func plainServe(context.Context, string) (*contest.Server, error) { return stockServer() }
+
+func plainDial(_ context.Context, _, addr string) (*contest.Client, error) {
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	return contest.GRPC(conn, conn.Close), nil
+}
+
+// stockServer is grpc-go's.
+func stockServer(opts ...grpc.ServerOption) (*contest.Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	srv := grpc.NewServer(opts...)
+	grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	return &contest.Server{Addr: l.Addr().String(), Close: func() error { srv.Stop(); return <-served }}, nil
+}
+
+// closing has a server end its identity too.
+func closing(s *contest.Server, id *identity.Identity) *contest.Server {
+	if s != nil {
+		end := s.Close
+		s.Close = func() error { id.Close(); return end() }
+	}
+	return s
+}

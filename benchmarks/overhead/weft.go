@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/weft-mesh/weft/benchmarks/internal/contest"
+	"github.com/weft-mesh/weft/benchmarks/internal/identity"
+	"github.com/weft-mesh/weft/mesh"
+	"github.com/weft-mesh/weft/resolver"
+	"github.com/weft-mesh/weft/resolver/static"
+)
+
+// member joins; the client is given the server's address as a catalog would do.
+func member(ctx context.Context, dir, service string, echo ...resolver.Endpoint) (*mesh.Mesh, func() error, error) {
+	id, err := identity.Open(dir, service)
+	if err != nil {
+		return nil, nil, err
+	}
+	cat := static.New(static.Config{})
+	for _, e := range echo {
+		if e.SPIFFEID, err = id.CA.ID("", "echo"); err == nil {
+			err = cat.Set("echo", e)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	cfg := mesh.Config{Service: service, Catalog: cat, Identity: id.Source, Propagation: -1}
+	switchOn(&cfg)
+	m, err := mesh.Join(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, func() error { defer id.Close(); return m.Leave(context.Background()) }, nil
+}
+
+func weftServe(ctx context.Context, dir string) (*contest.Server, error) {
+	m, leave, err := member(ctx, dir, "echo")
+	if err != nil {
+		return nil, err
+	}
+	srv := m.NewGRPCServer()
+	grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
+	return meshServe(ctx, m, srv, leave)
+}
+
+// meshServe runs a server of either kind.
+func meshServe(ctx context.Context, m *mesh.Mesh, srv any, leave func() error) (*contest.Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(ctx, srv, l) }()
+	return &contest.Server{Addr: l.Addr().String(), Close: func() error {
+		stop()
+		return errors.Join(<-served, leave())
+	}}, nil
+}
+
+func weftDial(ctx context.Context, dir, addr string) (*contest.Client, error) {
+	m, leave, err := member(ctx, dir, "client", resolver.Endpoint{Addr: addr, Protocol: "grpc"})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := m.Dial("echo")
+	if err != nil {
+		return nil, err
+	}
+	return contest.GRPC(conn, leave), nil
+}

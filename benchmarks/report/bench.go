@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// bench is one benchmark.
+type bench struct {
+	name  string
+	what  string
+	args  []string
+	quick []string
+	// more are arguments for a machine that is large enough. nil: none.
+	more func(machine) []string
+	test bool // go test -bench, instead of a program
+}
+
+// benches are all, in the order in which they run.
+func benches() []bench {
+	return []bench{
+		{name: "overhead", what: "a 1 KiB echo against bare grpc-go, net/http and peers", quick: []string{"-quick"}},
+		{name: "pick", what: "one pick by peak EWMA", test: true,
+			args:  []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "1s"},
+			quick: []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "200ms"}},
+		{name: "scale", what: "10,000 and 100,000 endpoints"},
+		{name: "propagation", what: "Consul write to first use, by clients with watches of their own", more: crowds, quick: []string{"-changes", "15", "-starts", "10"}},
+		{name: "coldstart", what: "mesh.Join to the first answer", quick: []string{"-starts", "5"}},
+		{name: "rotation", what: "100 rotations of SVIDs, and of the CA's root, under load"},
+		{name: "outage", what: "one of three clouds is lost", quick: []string{"-warm", "2s", "-watch", "5s"}},
+		{name: "brownout", what: "a chain of four whose last service fails half of its calls", quick: []string{"-fault", "20s"}},
+		{name: "slow", what: "one of 50 replicas is 10 times slower", quick: []string{"-seeds", "1", "-warm", "5s", "-span", "10s"}},
+		{name: "overload", what: "half to three times what servers can do", quick: []string{"-warm", "5s", "-span", "8s"}},
+		{name: "fintrust", what: "two clouds 80 ms apart, the nearer replicas degraded"},
+	}
+}
+
+// crowds adds 1000 clients where they fit: each has a process's worth of state.
+func crowds(m machine) []string {
+	if m.Cores < 8 || m.MemoryGB < 8 {
+		return nil
+	}
+	return []string{"-clients", "1,100,1000"}
+}
+
+// outcome is what one benchmark came to.
+type outcome struct {
+	Name    string          `json:"name"`
+	What    string          `json:"what"`
+	Command string          `json:"command"`
+	Quick   bool            `json:"quick"`
+	Took    float64         `json:"took_s"`
+	NotRun  string          `json:"not_run,omitempty"`
+	Left    string          `json:"left_out,omitempty"` // part of it that was not run
+	Line    json.RawMessage `json:"line,omitempty"`
+	Text    string          `json:"text,omitempty"`
+	Machine machine         `json:"machine"`
+}
+
+// one runs a benchmark; what goes wrong is in the outcome.
+func (o *options) one(ctx context.Context, b bench, m machine) outcome {
+	args := b.args
+	if o.quick && b.quick != nil {
+		args = b.quick
+	}
+	got := outcome{Name: b.name, What: b.what}
+	if b.more != nil {
+		if more := b.more(m); more != nil {
+			args = append(more, args...)
+		} else if b.name == "propagation" {
+			got.Left = fmt.Sprintf("1000 clients: they are for a machine of 8 cores and 8 GB, this one has %d and %.0f", m.Cores, m.MemoryGB)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	cmd, err := o.command(ctx, b, args, &got)
+	if err != nil {
+		got.NotRun = err.Error()
+		return got
+	}
+	var out, problems bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = o.dir, &out, &problems
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
+	if err := cmd.Run(); err != nil {
+		got.NotRun = fmt.Sprintf("%v: %s", errors.Join(err, ctx.Err()), last(problems.String(), 400))
+		return got
+	}
+	if b.test {
+		got.Text = strings.TrimSpace(out.String())
+		got.Line, err = picks(out.String())
+	} else {
+		got.Text, got.Line, err = split(out.String())
+	}
+	if err != nil {
+		got.NotRun = err.Error()
+	}
+	return got
+}
+
+// command builds a benchmark, for a program that is run by go run gets no interrupt.
+func (o *options) command(ctx context.Context, b bench, args []string, got *outcome) (*exec.Cmd, error) {
+	if b.test {
+		got.Command = "go test " + quoted(args) + " ./" + b.name
+		return exec.CommandContext(ctx, "go", append(append([]string{"test"}, args...), "./"+b.name)...), nil
+	}
+	got.Command = strings.TrimSpace("go run ./" + b.name + " " + quoted(args))
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	exe := filepath.Join(cache, "weft", "benchmarks", b.name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", exe, "./"+b.name)
+	build.Dir = o.dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, last(string(out), 400))
+	}
+	return exec.CommandContext(ctx, exe, args...), nil
+}
+
+func quoted(args []string) string {
+	list := make([]string, len(args))
+	for i, a := range args {
+		if list[i] = a; strings.ContainsAny(a, "$^*| ") {
+			list[i] = "'" + a + "'"
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// split takes the last line, which is JSON with the benchmark's name, from the rest.
+func split(out string) (text string, line json.RawMessage, err error) {
+	out = strings.Trim(out, "\n")
+	i := strings.LastIndexByte(out, '\n')
+	var named struct{ Bench string }
+	if err := json.Unmarshal([]byte(out[i+1:]), &named); err != nil || named.Bench == "" {
+		return out, nil, fmt.Errorf("the last line is no result: %q", last(out[i+1:], 200))
+	}
+	return strings.TrimRight(out[:max(i, 0)], " \n"), json.RawMessage(out[i+1:]), nil
+}
+
+// last is the end of a text, in one line.
+func last(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return s[max(0, len(s)-n):]
+}
