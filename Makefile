@@ -32,7 +32,7 @@ test: lint build consul ## Everything that must pass: lint, build, all tests wit
 build: ## Build every package, the examples included.
 	@echo '== build'
 	$(GO) build ./...
-	@for m in $(NESTED); do echo "== build: $$m"; (cd $$m && $(GO) build ./...); done
+	@for m in $(NESTED); do echo "== build: $$m"; (cd $$m && $(GO) build -o /dev/null ./...); done
 
 .PHONY: consul
 consul: ## Build the Consul that tests and one example run, once; minutes the first time.
