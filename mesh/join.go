@@ -101,6 +101,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	}
 	if m.chains != nil {
 		m.to.route = newRouting(m, m.chains)
+		m.to.route.followOwn()
 	}
 	m.onLeave(func(context.Context) error { m.to.close(); return nil })
 	if err = m.openTelemetry(); err != nil {

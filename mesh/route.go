@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/balancer"
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver/chain"
 )
 
@@ -35,12 +36,15 @@ type router struct {
 	table atomic.Pointer[routes]
 	used  atomic.Bool // since the last look
 
-	mu      sync.Mutex
-	lanes   int // that were made
-	running bool
-	holders int           // watches of the service's endpoints
-	changed chan struct{} // closed and replaced with each table
-	state   RouteStatus
+	mu       sync.Mutex
+	lanes    int                          // that were made
+	places   *resilience.ConcurrencyLimit // of the caller's own entry; nil: none
+	placesOf int
+	last     chain.Update
+	running  bool
+	holders  int           // watches of the service's endpoints
+	changed  chan struct{} // closed and replaced with each table
+	state    RouteStatus
 }
 
 // routes is one state of a chain, ready for use.
@@ -170,12 +174,30 @@ func (r *router) rest() {
 func (r *router) adopt(u chain.Update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.take(u, false)
+}
+
+// refresh makes the table anew, because something beside the chain has changed.
+func (r *router) refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.table.Load() != nil {
+		r.take(r.last, true)
+	}
+}
+
+// take is called with r.mu held.
+func (r *router) take(u chain.Update, anew bool) {
+	r.last = u
 	c := u.Chain
 	old := r.table.Load()
 	if c == nil && old == nil {
 		c = chain.Single(r.service, "") // the service itself, by the caller's policy alone
 	}
-	if c != nil && (old == nil || old.eval.Chain() != c) {
+	if c == nil && anew {
+		c = old.eval.Chain()
+	}
+	if c != nil && (old == nil || anew || old.eval.Chain() != c) {
 		next, problems, err := r.make(c, old)
 		switch {
 		case err == nil:

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/balancer"
@@ -21,6 +22,8 @@ type routing struct {
 	ctx    context.Context // ends with the mesh
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	own atomic.Pointer[own] // nil: not known yet
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror
@@ -67,17 +70,31 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 	if err != nil {
 		return nil, nil, err
 	}
+	up, bad := g.upstream(r.service)
+	problems = append(problems, bad...)
+	policy := withUpstream(r.to.policy, up)
 	faults, err := faultGates(e.Policy().Fault)
 	if err != nil {
 		return nil, nil, err
 	}
 	t := &routes{eval: e, ways: map[*chain.Plan]*way{}, states: map[string]*laneState{}}
 	gates := append(g.d.see.gates(faults), r.to.way.gates...)
+	places, err := r.limit(policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	if places != nil {
+		gates = append(gates, g.d.see.gates([]layer{{"places", places}})...)
+	}
+	eyes := up != nil && up.PassiveHealthCheck != nil
 	guarded := map[string]*chain.Plan{}
 	for _, p := range e.Plans() {
 		name := ""
-		if !plain(e, p, r.service) {
+		if eyes || !plain(e, p, r.service) {
 			name = laneName(e, p)
+		}
+		if eyes {
+			name += "|" + up.String()
 		}
 		s := t.states[name]
 		switch {
@@ -88,7 +105,7 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			s = old.states[name]
 		}
 		if s == nil {
-			if s, err = g.d.newLane(r, name, e, p); err != nil {
+			if s, err = g.d.newLane(r, policy, name, e, p); err != nil {
 				t.drop(old)
 				return nil, nil, err
 			}

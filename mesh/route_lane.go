@@ -163,7 +163,7 @@ func plain(e *chain.Evaluator, p *chain.Plan, service string) bool {
 //
 // Its own name is new each time: whoever still has a lane that was made of the same
 // and has ended since must not take it for this one.
-func (d *destinations) newLane(r *router, key string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
+func (d *destinations) newLane(r *router, policy ServicePolicy, key string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
 	list, problems := d.places(e, p)
 	cfg, err := laneConfig(d.base, e, p)
 	if err != nil {
@@ -173,7 +173,6 @@ func (d *destinations) newLane(r *router, key string, e *chain.Evaluator, p *cha
 	cfg.Gate = r.to.balancer.Gate
 	cfg.Name = key
 	cfg.Rank = within(rank(list), cfg.Rank)
-	policy := r.to.policy
 	if profile := e.Profile(); profile.Name == chain.NameConsul {
 		policy.NoBreaker = policy.NoBreaker || !profile.Breaker
 		strictOutlier(&policy.Outlier, profile)
