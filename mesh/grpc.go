@@ -155,6 +155,7 @@ func streamClient(service string, to *destination) grpc.StreamClientInterceptor 
 			end(err)
 			return nil, callError("stream", call, err)
 		}
+		d.mirrorNone()
 		s, err := d.rpc.stream(ctx, desc, cc, method, stream, opts...)
 		if err != nil {
 			end(err)

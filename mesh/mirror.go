@@ -46,6 +46,13 @@ func (m *mirror) send(ctx context.Context, f func(context.Context)) bool {
 	return ok
 }
 
+// mirrorNone counts a call that is not copied though it was drawn for it.
+func (d *decided) mirrorNone() {
+	if d.Mirror && d.mirror != nil {
+		d.mirror.dropped.Add(1)
+	}
+}
+
 type mirroredKey struct{}
 
 // mirrored reports whether a call is made for a copy, as far as this process knows.

@@ -56,6 +56,7 @@ type routes struct {
 	own      int                   // how many are of these ways
 	states   map[string]*laneState // by laneName
 	services []string              // whose endpoints the lanes need
+	mirror   *mirror               // nil: nothing is mirrored
 }
 
 // RouteStatus is what is known of the chain of a service.
@@ -72,6 +73,10 @@ type RouteStatus struct {
 	AsOf time.Time
 	// Guard is how the branches under guard stand; nil: there are none.
 	Guard []chain.GuardStatus
+	// MirrorDropped is how many copies were drawn for the service that the calls are
+	// mirrored to, by calls to any service, and not sent: there was no place, or the
+	// call cannot be copied, as streams cannot.
+	MirrorDropped uint64
 }
 
 // current is the table, once one is known or known not to come soon.
@@ -256,6 +261,9 @@ func (r *router) status() RouteStatus {
 	s := r.state
 	s.Service = r.service
 	s.Guard = r.guard.Status()
+	if t := r.table.Load(); t != nil && t.mirror != nil {
+		s.MirrorDropped = t.mirror.dropped.Load()
+	}
 	return s
 }
 

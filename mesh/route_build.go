@@ -125,9 +125,9 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 		t.ways[p] = g.d.open(w)
 	}
 	if to := e.Policy().Mirror; to.Service != "" {
-		mirror := g.mirror(to.Service)
+		t.mirror = g.mirror(to.Service)
 		for _, w := range t.ways {
-			w.mirror = mirror
+			w.mirror = t.mirror
 		}
 	}
 	for name, s := range t.states {

@@ -392,10 +392,15 @@ func TestMirror(t *testing.T) {
 			t.Fatalf("%s: %v, %v", name, r.name, err)
 		}
 		if name == "stream" {
-			continue // a stream is not copied
+			continue // a stream is not copied, which is counted
 		}
 		if got := <-seen; !strings.HasSuffix(got, "|1") {
 			t.Errorf("%s: the mirror saw %q, want the mark", name, got)
+		}
+	}
+	for _, r := range m.Routes() {
+		if r.Service == "web" && r.MirrorDropped != 1 {
+			t.Errorf("%d copies were dropped, want that of the stream", r.MirrorDropped)
 		}
 	}
 }

@@ -153,17 +153,19 @@ func TestChainsFromHostileServer(t *testing.T) {
 		answer func(http.ResponseWriter)
 		want   string
 	}{
-		"garbage":          {text("\x00\xff<html>"), "not a JSON object"},
-		"empty":            {text(""), "not a JSON object"},
-		"null":             {text("null"), `no object "Chain"`},
-		"truncated":        {text(good[:len(good)/2]), "not a JSON object"},
-		"cut off":          {cutOff(good), ""},
-		"huge":             {func(w http.ResponseWriter) { _, _ = io.CopyN(w, spaces{}, maxChain+1) }, "exceeds 8 MiB"},
-		"another service":  {text(chainOf("admin", "v2")), `it is of service "admin"`},
-		"contradictory":    {text(dangling), "StartNode"},
-		"a wrong type":     {text(strings.Replace(good, `"Targets":{`, `"Targets":[`, 1)), "not a JSON object"},
-		"500":              {func(w http.ResponseWriter) { http.Error(w, "No cluster leader", 500) }, "No cluster leader"},
-		"403":              {func(w http.ResponseWriter) { http.Error(w, "Permission denied: lacks 'service:read'", 403) }, `service:read on "web"`},
+		"garbage":         {text("\x00\xff<html>"), "not a JSON object"},
+		"empty":           {text(""), "not a JSON object"},
+		"null":            {text("null"), `no object "Chain"`},
+		"truncated":       {text(good[:len(good)/2]), "not a JSON object"},
+		"cut off":         {cutOff(good), ""},
+		"huge":            {func(w http.ResponseWriter) { _, _ = io.CopyN(w, spaces{}, maxChain+1) }, "exceeds 8 MiB"},
+		"another service": {text(chainOf("admin", "v2")), `it is of service "admin"`},
+		"contradictory":   {text(dangling), "StartNode"},
+		"a wrong type":    {text(strings.Replace(good, `"Targets":{`, `"Targets":[`, 1)), "not a JSON object"},
+		"500":             {func(w http.ResponseWriter) { http.Error(w, "No cluster leader", 500) }, "No cluster leader"},
+		"403": {func(w http.ResponseWriter) {
+			http.Error(w, "Permission denied: lacks 'service:read'", http.StatusForbidden)
+		}, `service:read on "web"`},
 		"two documents":    {text(good + good), "follows"},
 		"a million nested": {text(`{"Chain":` + strings.Repeat("[", 1<<20)), ""},
 	} {
