@@ -82,6 +82,10 @@ bench: ## Run the micro-benchmarks that match BENCH (all).
 drills: consul ## Break a small mesh for real, and hold it to its promises; 3 minutes.
 	cd benchmarks && $(GO) run ./drills
 
+.PHONY: peers
+peers: $(STATICCHECK) ## Vet and build the peers that benchmarks compare with; minutes the first time.
+	cd benchmarks/peers && $(GO) vet ./... && $(CURDIR)/$(STATICCHECK) ./... && $(GO) build -o /dev/null ./...
+
 .PHONY: cover
 cover: ## Print test coverage by package, and write bin/cover.html.
 	@mkdir -p bin

@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 )
@@ -50,7 +49,7 @@ func (o *options) compare(ctx context.Context) error {
 	if o.rate > 0 {
 		fmt.Printf("calls begin at %g per second; latency counts from when a call was due\n", o.rate)
 	}
-	r := &result{Bench: "overhead", GOGC: gogc(), Rate: o.rate, On: strings.Split(weftAbout(), ", "), Peers: map[string]peer{}, About: map[string]string{}}
+	r := &result{Bench: "overhead", GOGC: gogc(), Rate: o.rate, On: on(), Peers: map[string]peer{}, About: map[string]string{}}
 	if o.loads["unary"] || o.loads["streams"] {
 		if err := o.grpc(ctx, self, r); err != nil {
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -17,12 +18,12 @@ import (
 func contenders() []contest.Contender {
 	return []contest.Contender{
 		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: bareServe, Dial: bareDial},
-		{Name: "weft", About: weftAbout(), Serve: weftServe, Dial: weftDial},
+		{Name: "weft", About: strings.Join(on(), ", "), Serve: weftServe, Dial: weftDial},
 		{Name: "plain", About: "grpc-go without TLS, for sidecars that have it", Serve: plainServe, Dial: plainDial},
 		{Name: "net/http 1.1", About: "net/http with mutual TLS", Serve: httpServe(false), Dial: httpDial(false)},
-		{Name: "weft http 1.1", About: weftAbout(), Serve: weftHTTPServe(false), Dial: weftHTTPDial("http")},
+		{Name: "weft http 1.1", About: strings.Join(on(), ", "), Serve: weftHTTPServe(false), Dial: weftHTTPDial("http")},
 		{Name: "net/http 2", About: "net/http with mutual TLS", Serve: httpServe(true), Dial: httpDial(true)},
-		{Name: "weft http 2", About: weftAbout(), Serve: weftHTTPServe(true), Dial: weftHTTPDial("http2")},
+		{Name: "weft http 2", About: strings.Join(on(), ", "), Serve: weftHTTPServe(true), Dial: weftHTTPDial("http2")},
 	}
 }
 

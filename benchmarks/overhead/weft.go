@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 
 	"google.golang.org/grpc/interop/grpc_testing"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // member joins; the client is given the server's address as a catalog would do.
-func member(ctx context.Context, dir, service string, echo ...resolver.Endpoint) (*mesh.Mesh, func() error, error) {
+func member(ctx context.Context, dir, service, protocol string, echo ...resolver.Endpoint) (*mesh.Mesh, func() error, error) {
 	id, err := identity.Open(dir, service)
 	if err != nil {
 		return nil, nil, err
@@ -30,7 +31,9 @@ func member(ctx context.Context, dir, service string, echo ...resolver.Endpoint)
 		}
 	}
 	cfg := mesh.Config{Service: service, Catalog: cat, Identity: id.Source, Propagation: -1}
-	switchOn(&cfg)
+	if err := switchOn(&cfg, filepath.Join(dir, "weft"), protocol); err != nil {
+		return nil, nil, err
+	}
 	m, err := mesh.Join(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +42,7 @@ func member(ctx context.Context, dir, service string, echo ...resolver.Endpoint)
 }
 
 func weftServe(ctx context.Context, dir string) (*contest.Server, error) {
-	m, leave, err := member(ctx, dir, "echo")
+	m, leave, err := member(ctx, dir, "echo", "grpc")
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ func meshServe(ctx context.Context, m *mesh.Mesh, srv any, leave func() error) (
 }
 
 func weftDial(ctx context.Context, dir, addr string) (*contest.Client, error) {
-	m, leave, err := member(ctx, dir, "client", resolver.Endpoint{Addr: addr, Protocol: "grpc"})
+	m, leave, err := member(ctx, dir, "client", "grpc", resolver.Endpoint{Addr: addr, Protocol: "grpc"})
 	if err != nil {
 		return nil, err
 	}

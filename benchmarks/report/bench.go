@@ -28,6 +28,7 @@ type bench struct {
 func benches() []bench {
 	return []bench{
 		{name: "overhead", what: "a 1 KiB echo against bare grpc-go, net/http and peers", quick: []string{"-quick"}},
+		{name: "telemetry", what: "what metrics and traces add to a call", quick: []string{"-rounds", "7"}},
 		{name: "pick", what: "one pick by peak EWMA", test: true,
 			args:  []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "1s"},
 			quick: []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "200ms"}},
@@ -36,6 +37,7 @@ func benches() []bench {
 		{name: "coldstart", what: "mesh.Join to the first answer", quick: []string{"-starts", "5"}},
 		{name: "rotation", what: "100 rotations of SVIDs, and of the CA's root, under load"},
 		{name: "outage", what: "one of three clouds is lost", quick: []string{"-warm", "2s", "-watch", "5s"}},
+		{name: "drills", what: "faults of the network and of processes, each with its promise"},
 		{name: "brownout", what: "a chain of four whose last service fails half of its calls", quick: []string{"-fault", "20s"}},
 		{name: "slow", what: "one of 50 replicas is 10 times slower", quick: []string{"-seeds", "1", "-warm", "5s", "-span", "10s"}},
 		{name: "overload", what: "half to three times what servers can do", quick: []string{"-warm", "5s", "-span", "8s"}},
@@ -60,6 +62,7 @@ type outcome struct {
 	Took    float64         `json:"took_s"`
 	NotRun  string          `json:"not_run,omitempty"`
 	Left    string          `json:"left_out,omitempty"` // part of it that was not run
+	Failed  string          `json:"failed,omitempty"`   // it ended with an error, after its last line
 	Line    json.RawMessage `json:"line,omitempty"`
 	Text    string          `json:"text,omitempty"`
 	Machine machine         `json:"machine"`
@@ -91,6 +94,10 @@ func (o *options) one(ctx context.Context, b bench, m machine) outcome {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Run(); err != nil {
+		if text, line, none := split(out.String()); none == nil && !b.test {
+			got.Text, got.Line, got.Failed = text, line, last(err.Error()+": "+problems.String(), 400)
+			return got
+		}
 		got.NotRun = fmt.Sprintf("%v: %s", errors.Join(err, ctx.Err()), last(problems.String(), 400))
 		return got
 	}

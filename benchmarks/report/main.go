@@ -96,6 +96,8 @@ func (o *options) run(ctx context.Context) error {
 		got.Machine, got.Quick, got.Took = m, o.quick, time.Since(began).Round(time.Second).Seconds()
 		if got.NotRun != "" {
 			fmt.Printf("not run: %s\n", got.NotRun)
+		} else if got.Failed != "" {
+			fmt.Printf("failed: %s\n", got.Failed)
 		} else {
 			fmt.Printf("%.0f s\n", got.Took)
 		}

@@ -63,6 +63,9 @@ func (r *results) table() string {
 				result = "not run: " + o.NotRun
 			default:
 				result = r.sentence(bench.name)
+				if o.Failed != "" {
+					result = "**failed**: " + result
+				}
 			}
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", command, bench.what, strings.NewReplacer("|", "\\|", "\n", " ").Replace(result))

@@ -94,6 +94,9 @@ func (r *results) markdown(drawn []plot) string {
 			fmt.Fprintf(&b, "**Not run**: %s\n", o.NotRun)
 			continue
 		}
+		if o.Failed != "" {
+			fmt.Fprintf(&b, "**Failed**: %s\n\n", o.Failed)
+		}
 		if o.Left != "" {
 			fmt.Fprintf(&b, "**Not run**: %s\n\n", o.Left)
 		}

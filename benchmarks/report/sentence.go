@@ -20,6 +20,10 @@ func (r *results) sentence(name string) string {
 		return r.overhead()
 	case "pick":
 		return r.picked()
+	case "telemetry":
+		return r.telemetry()
+	case "drills":
+		return r.drills()
 	case "scale":
 		return fmt.Sprintf("%.0f accepted in %.0f ms, %.1f MB; 1 %% of them changed in %.1f ms; 100,000 held: %.0f MB", f("endpoints"), f("setup_ms"), f("setup_mb"), f("churn_ms"), f("heap_100k_mb"))
 	case "propagation":

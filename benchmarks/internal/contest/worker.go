@@ -132,15 +132,19 @@ func (w *worker) call(ctx context.Context, c Contender) error {
 func answered(ctx context.Context, call Call) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	var why error
 	for {
 		err := call(ctx)
 		if err == nil {
 			return nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = err // the end of the time says nothing
+		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return err
+			return why
 		}
 	}
 }
