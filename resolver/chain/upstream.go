@@ -21,15 +21,15 @@ type DefaultsSource interface {
 // Upstream is what a caller's entry says of its calls to a service: what is said of
 // that service, else what is said of all. As in Consul, a field that is said of the
 // service replaces that field as a whole. nil: nothing.
-func (d *ServiceDefaults) Upstream(service string) *Upstream {
-	if d == nil || d.UpstreamConfig == nil {
+func (e *ServiceDefaults) Upstream(service string) *Upstream {
+	if e == nil || e.UpstreamConfig == nil {
 		return nil
 	}
 	var u Upstream
-	if all := d.UpstreamConfig.Defaults; all != nil {
+	if all := e.UpstreamConfig.Defaults; all != nil {
 		u = *all
 	}
-	for _, o := range d.UpstreamConfig.Overrides {
+	for _, o := range e.UpstreamConfig.Overrides {
 		if o == nil || !strings.EqualFold(o.Name, service) || o.Peer != "" {
 			continue
 		}

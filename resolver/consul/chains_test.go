@@ -163,7 +163,7 @@ func TestChainsFromHostileServer(t *testing.T) {
 		"contradictory":   {text(dangling), "StartNode"},
 		"a wrong type":    {text(strings.Replace(good, `"Targets":{`, `"Targets":[`, 1)), "not a JSON object"},
 		"500":             {func(w http.ResponseWriter) { http.Error(w, "No cluster leader", 500) }, "No cluster leader"},
-		"403": {func(w http.ResponseWriter) {
+		"http.StatusForbidden": {func(w http.ResponseWriter) {
 			http.Error(w, "Permission denied: lacks 'service:read'", http.StatusForbidden)
 		}, `service:read on "web"`},
 		"two documents":    {text(good + good), "follows"},
@@ -187,7 +187,7 @@ func TestChainsFromHostileServer(t *testing.T) {
 			if u := other("the chain on disk", func(u chain.Update) bool { return u.Chain != nil }); !targetsSubset("v1")(chain.Update{Chain: u.Chain}) {
 				t.Errorf("on disk is %+v", u.Chain)
 			}
-			if name == "403" || name == "huge" {
+			if name == "http.StatusForbidden" || name == "huge" {
 				return // waits longer, for people
 			}
 			h.says(text(chainOf("web", "v2")))
