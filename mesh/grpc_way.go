@@ -17,7 +17,7 @@ type rpcWay struct {
 }
 
 func (w *way) openRPC() rpcWay {
-	survive, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Service: w.service, Loop: w.loop, Idempotent: w.idempotent})
+	survive, err := resilience.NewGRPCClient(resilience.GRPCClientConfig{Service: w.service, Loop: w.loop, Idempotent: w.idempotent, Balanced: true})
 	if err != nil {
 		return rpcWay{err: err}
 	}

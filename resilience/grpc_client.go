@@ -32,6 +32,10 @@ type GRPCClientConfig struct {
 	// ReplayLimit is how many bytes of sent messages an idempotent stream keeps, so
 	// that it can be made again before the first message came back; zero: 256 KiB.
 	ReplayLimit int
+	// Balanced means that the policy of package balancer balances the connection, and
+	// each call's context has a balancer.Call: unary attempts then take their Outcome
+	// from there, and need neither trailer nor peer. False: they look themselves.
+	Balanced bool
 	// Report is called at the end of each call, on its goroutine; nil: no one is told.
 	Report func(ctx context.Context, in *Info, r Result)
 }

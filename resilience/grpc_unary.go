@@ -90,15 +90,18 @@ func (u *unaryCall) Try(ctx context.Context, n int) Outcome {
 		r.msg = u.reply
 		opts = append(opts, u.opts...)
 	}
-	opts = append(opts, grpc.Trailer(&r.trailer), grpc.Peer(&r.peer))
 	ctx, v := u.c.loop.verdict(ctx)
+	told := u.c.cfg.Balanced && v != nil && u.c.stock
+	if !told || u.hedges {
+		opts = append(opts, grpc.Trailer(&r.trailer), grpc.Peer(&r.peer))
+	}
 	r.err = u.invoke(numbered(ctx, n), u.in.Method, u.req, r.msg, u.cc, opts...)
-	if o, ok := v.take(r.err); ok && u.c.stock {
+	if o, ok := v.take(r.err); ok && told {
 		if _, refused := refusedBelow(r.err); !refused {
 			return o
 		}
 	}
-	return u.c.outcome(ctx, u.in.Method, u.cc, r.err, r.peer.Addr != nil, r.trailer)
+	return u.c.outcome(ctx, u.in.Method, u.cc, r.err, r.peer.Addr != nil || told && v.reached(), r.trailer)
 }
 
 // reset forgets what the attempt before has left where the caller will look.

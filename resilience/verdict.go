@@ -79,6 +79,12 @@ func (v *Verdict) begin(c Classifier) {
 	v.word.Store(0)
 }
 
+// reached reports whether an end of the attempt was seen that may have been sent.
+func (v *Verdict) reached() bool {
+	w := v.word.Load()
+	return w != 0 && w&verdictUnsent == 0
+}
+
 // take is the attempt's Outcome, if somebody left one that fits err, the error that
 // the Loop has got of it.
 func (v *Verdict) take(err error) (o Outcome, ok bool) {
