@@ -19,11 +19,16 @@ var Events = []string{
 	"panic.recovered",
 
 	"config.rejected", "config.unsupported", "config.loaded", "config.restored", "config.not_honoured", "chain.stale", "chain.unreadable", "chain.unsaved",
+	"config.stale",
 	"canary.taken_out", "canary.returning", "canary.restored",
 
 	"identity.connected", "identity.lost", "identity.loaded", "identity.refused",
 	"identity.cache_failed", "identity.cache_unusable",
 	"svid.rotated", "svid.expiring", "svid.expired", "svid.rejected", "svid.renewal_failed",
-	"bundle.updated", "trust_domain.updated", "trust_domain.unknown",
-	"key.readable", "devca.in_use", "peer.rejected",
+	"bundle.updated", "bundle.lost", "bundle.removed", "trust_domain.updated", "trust_domain.unknown",
+	"key.readable", "devca.in_use", "peer.rejected", "peer.closed", "peer.plaintext", "sidecars.found",
+
+	"authz.denied", "authz.would_deny", "authz.allowed", "authz.egress_denied", "authz.not_ready", "authz.rules", "authz.rule_refused",
+	"authz.rules_loaded", "authz.rules_held", "authz.source_connected", "authz.source_lost", "authz.source_ended",
+	"authz.cache_unusable", "authz.cache_failed", "authz.default_unknown", "authz.file_refused", "authz.keys", "authz.keys_unavailable",
 }
