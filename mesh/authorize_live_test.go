@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/security/authz"
 )
 
@@ -87,6 +89,9 @@ func TestConnectionsEndWithTheRight(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := c.m.HTTPClient().Do(req)
+		for errors.Is(err, balancer.ErrNoEndpoint) && req.Context().Err() == nil {
+			resp, err = c.m.HTTPClient().Do(req) // not announced yet
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
