@@ -19,8 +19,9 @@ const (
 
 // conditions compiles the conditions of one service.
 type conditions struct {
-	env *cel.Env
-	err error
+	env   *cel.Env
+	err   error
+	zones zones
 	// What is the same for each request, as values of CEL.
 	service, tags, metadata ref.Val
 }
@@ -76,7 +77,7 @@ func (c *conditions) compile(source string) (*condition, error) {
 		return nil, fmt.Errorf("%d bytes, the limit is %d", len(source), maxCondition)
 	}
 	if c.env == nil && c.err == nil {
-		c.env, c.err = cel.NewEnv(variables()...)
+		c.env, c.err = cel.NewEnv(append(c.zones.accessors(), variables()...)...)
 	}
 	if c.err != nil {
 		return nil, c.err

@@ -114,14 +114,34 @@ func TestConditionThatFailsDenies(t *testing.T) {
 }
 
 func BenchmarkCondition(b *testing.B) {
-	p := Compile(conditional(`caller.region.startsWith("eu") && request.method == "GET" && "pii" in service.tags`), richScope())
-	r := get(svc(b, "order"), "/v1/charge")
-	b.ReportAllocs()
-	for b.Loop() {
-		if d := p.Decide(r); !d.Allowed {
-			b.Fatal(d.reason)
-		}
+	for name, cond := range map[string]string{
+		"caller, method, tags": `caller.region.startsWith("eu") && request.method == "GET" && "pii" in service.tags`,
+		"header":               `request.headers["x-role"] == ["agent"]`,
+		"hours":                `now.getHours("Europe/Berlin") >= 0 && now.getHours("UTC") < 24`,
+		"all":                  `caller.service == "order" && request.headers["x-role"].exists(v, v == "agent") && now.getHours("UTC") >= 0 && caller.region.startsWith("eu")`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := Compile(conditional(cond), richScope())
+			r := get(svc(b, "order"), "/v1/charge", "X-Role", "agent", "User-Agent", "go", "Accept", "*/*")
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := p.Decide(r); !d.Allowed {
+					b.Fatal(d.reason)
+				}
+			}
+		})
 	}
+	b.Run("claims", func(b *testing.B) {
+		p := Compile(conditional(`claims.role == "agent" && caller.region.startsWith("eu")`), richScope())
+		c := p.rules[0].perms[0].cond
+		r, claims := get(svc(b, "order"), "/v1/charge"), map[string]any{"role": "agent", "sub": "x", "aud": []any{"api"}}
+		b.ReportAllocs()
+		for b.Loop() {
+			if ok, err := c.eval(p, r, claims); !ok {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // FuzzCondition: a source from outside compiles or is refused, and its evaluation ends.
