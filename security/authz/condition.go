@@ -126,7 +126,7 @@ type activation struct {
 	claims  map[string]any
 	key     caller
 	parsed  bool
-	headers map[string][]string
+	headers headerMap
 }
 
 // Parent implements cel.Activation.
@@ -161,7 +161,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "request.authority":
 		return types.String(lowerASCII(a.r.Authority)), true
 	case "request.headers":
-		return a.allHeaders(), true
+		a.headers.headers = a.r.Headers
+		return &a.headers, true
 	case "grpc.service", "grpc.method":
 		service, method := "", ""
 		if a.r.Protocol == "grpc" {
@@ -207,17 +208,4 @@ func (a *activation) caller(name string) (any, bool) {
 		return types.String(l.Zone), true
 	}
 	return nil, false
-}
-
-// allHeaders are the headers by lower-case name, with all values of each.
-func (a *activation) allHeaders() map[string][]string {
-	if a.headers == nil {
-		a.headers = map[string][]string{}
-		if e, ok := a.r.Headers.(interface {
-			each(func(name string, values []string))
-		}); ok {
-			e.each(func(name string, values []string) { a.headers[name] = values })
-		}
-	}
-	return a.headers
 }

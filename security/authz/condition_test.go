@@ -37,6 +37,12 @@ func TestConditions(t *testing.T) {
 		`request.headers["x-role"].exists(v, v == "agent")`:                                                                 true,
 		`"x-none" in request.headers`:                                                                                       false,
 		`request.headers["x-none"][0] == "x"`:                                                                               false, // cannot be told
+		`"x-role" in request.headers && !("X-Role" in request.headers)`:                                                     true,
+		`request.headers["X-Role"][0] == "user"`:                                                                            false, // lower-case names
+		`has(request.headers.accept)`:                                                                                       false,
+		`request.headers.exists(k, k == "x-role" && request.headers[k].size() == 2)`:                                        true,
+		`request.headers.size() == 1 && request.headers == {"x-role": ["user", "agent"]}`:                                   true,
+		`request.headers == request.headers && type(request.headers) == map`:                                                true,
 		`service.name == "api" && "pii" in service.tags`:                                                                    true,
 		`service.metadata["data-class"] != "restricted"`:                                                                    false,
 		`now.getHours("Europe/Berlin") >= 9 && now.getHours("Europe/Berlin") < 17 && now.getDayOfWeek("Europe/Berlin") < 6`: true,
@@ -118,7 +124,8 @@ func BenchmarkCondition(b *testing.B) {
 		"caller, method, tags": `caller.region.startsWith("eu") && request.method == "GET" && "pii" in service.tags`,
 		"header":               `request.headers["x-role"] == ["agent"]`,
 		"hours":                `now.getHours("Europe/Berlin") >= 0 && now.getHours("UTC") < 24`,
-		"all":                  `caller.service == "order" && request.headers["x-role"].exists(v, v == "agent") && now.getHours("UTC") >= 0 && caller.region.startsWith("eu")`,
+		"exists":               `request.headers["x-role"].exists(v, v == "agent")`,
+		"all":                  `caller.service == "order" && "agent" in request.headers["x-role"] && now.getHours("UTC") >= 0 && caller.region.startsWith("eu")`,
 	} {
 		b.Run(name, func(b *testing.B) {
 			p := Compile(conditional(cond), richScope())
