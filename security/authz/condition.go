@@ -15,6 +15,7 @@ import (
 const (
 	maxCondition     = 4 << 10 // bytes of its source
 	maxConditionCost = 10_000  // CEL's units, roughly one per step and ten bytes of text
+	maxHeaderValues  = 1000    // of one header; a condition over one that has more denies
 )
 
 // conditions compiles the conditions of one service.

@@ -48,6 +48,9 @@ func (h *headerMap) Find(key ref.Val) (ref.Val, bool) {
 	if len(values) == 0 {
 		return nil, false
 	}
+	if len(values) > maxHeaderValues {
+		return types.NewErr("too many values"), false
+	}
 	return types.NewStringList(types.DefaultTypeAdapter, values), true
 }
 

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,16 @@ func TestConditionOverClaims(t *testing.T) {
 func TestConditionThatFailsDenies(t *testing.T) {
 	t.Parallel()
 	for _, action := range []Action{Allow, Deny} {
+		many := get(svc(t, "web"), "/")
+		for range maxHeaderValues + 1 {
+			http.Header(many.Headers.(httpHeaders)).Add("X-Many", "a")
+		}
+		for _, cond := range []string{`"a" in request.headers["x-many"]`, `!("b" in request.headers["x-many"])`, `!("x-many" in request.headers)`} {
+			p := Compile(Rules{Default: Allow, Intentions: []Intention{l7("web", Permission{Action: action, Condition: cond})}}, scope())
+			if d := p.Decide(many); d.Allowed || len(p.Problems()) > 0 {
+				t.Errorf("%s, %s, too many values: %v, %v", action, cond, d.Allowed, p.Problems())
+			}
+		}
 		for name, cond := range map[string]string{
 			"missing key": `request.headers["x-none"][0] == "a"`,
 			"too costly":  `request.headers["x-long"].exists(a, request.headers["x-long"].exists(b, request.headers["x-long"].exists(c, a + b == c)))`,
