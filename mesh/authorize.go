@@ -20,7 +20,8 @@ import (
 // Rules of several origins must all allow. A request is judged after its
 // connection's identity was proven and before its body is read; the path that was
 // judged is the one that the handler gets, and requests whose path can be read in
-// several ways are refused. See package authz.
+// several ways are refused. When the rules change, streams are judged anew, and the
+// connections of callers who may call nothing any more are closed. See package authz.
 type AuthorizationConfig struct {
 	// NoIntentions leaves Consul's intentions out. Default false.
 	NoIntentions bool
@@ -104,6 +105,7 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 		return fmt.Errorf("mesh: Config.Authorization: %w", err)
 	}
 	m.onLeave(m.authorizer.Close)
+	m.watchCallers()
 	m.awaitRules(ctx, asked)
 	return nil
 }

@@ -86,6 +86,8 @@ type Config struct {
 	// Authorization says what callers may do at servers. Zero: what Consul's
 	// intentions allow; without a Consul catalog, everything.
 	Authorization AuthorizationConfig
+	// Egress says which hosts outside the mesh this process may call. Zero: none.
+	Egress EgressConfig
 	// Permissive lets callers without TLS in until then, on the ports of the servers, while
 	// a service is migrated: they have no identity, Authorize is not asked about them, and
 	// Mesh.PlaintextCallers names them. Zero: off, mutual TLS only.
@@ -176,6 +178,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.resolveCatalog()
 	r.resolveIdentity()
 	r.Authorization.PolicyFile = s.str("Authorization.PolicyFile", "WEFT_POLICY_FILE", cfg.Authorization.PolicyFile, "")
+	r.Egress.Allow = s.list1("Egress.Allow", "WEFT_EGRESS", cfg.Egress.Allow)
 	r.Balancer.CloudOrder = s.list1("Balancer.CloudOrder", "WEFT_CLOUD_ORDER", cfg.Balancer.CloudOrder)
 	r.Balancer.SubsetSize = s.integer("Balancer.SubsetSize", "WEFT_SUBSET_SIZE", cfg.Balancer.SubsetSize)
 	r.Entries = s.list1("Entries", "WEFT_ENTRIES", cfg.Entries)

@@ -12,9 +12,9 @@ import (
 
 // HTTPClient returns the client of the mesh: http://inventory/items/7 reaches a
 // service named inventory over mutual TLS. The scheme may be http or https; the
-// connection is mutual TLS in both cases. It follows redirects within the mesh
-// only, has the timeout of the service's policy, and is shared: copy it before
-// changing it.
+// connection is mutual TLS in both cases. It follows redirects within the mesh only;
+// hosts outside, and redirects to them, are for Config.Egress to allow. It has the
+// timeout of the service's policy, and is shared: copy it before changing it.
 func (m *Mesh) HTTPClient() *http.Client { return m.http.client }
 
 // sender sends HTTP requests: a name for the files that know no transport.
@@ -42,7 +42,7 @@ func (m *Mesh) openHTTP() error {
 	m.onLeave(t.Close)
 	m.onLeave(func(context.Context) error { m.to.endCopies(); return nil }) // before t waits for them
 	m.to.http = m.watch.attempts(t)
-	m.http.client = &http.Client{Transport: &roundTripper{to: m.to, next: t}}
+	m.http.client = &http.Client{Transport: m.openOutside(&roundTripper{to: m.to, next: t})}
 	return nil
 }
 

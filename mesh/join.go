@@ -29,6 +29,7 @@ type Mesh struct {
 	identity   *security.Live // in front of what openIdentity opened
 	entriesErr func() error   // why newer content of Config.Entries is not in use; nil: there are none
 	authorizer *authz.Authorizer
+	egress     *authz.Egress
 	store      *balancer.Store
 	to         *destinations
 	from       inbound
@@ -105,6 +106,9 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	}
 	m.onLeave(func(context.Context) error { m.to.close(); return nil })
 	if err = m.openTelemetry(); err != nil {
+		return m, err
+	}
+	if err = m.openEgress(); err != nil {
 		return m, err
 	}
 	if err = m.openHTTP(); err != nil {

@@ -134,17 +134,15 @@ func (l *Live) look() {
 			err = c.verify(tls.ConnectionState{PeerCertificates: c.certs, HandshakeComplete: true})
 		} else if c.server && l.cfg.Authorize != nil {
 			if denied := l.cfg.Authorize(c.peer); denied != nil {
-				err = &HandshakeError{Side: ServerSide, Expected: "an authorized client", Got: c.peer.String(), Err: fmt.Errorf("%w: %w", ErrDenied, denied)}
+				err = c.denied(denied)
 			}
 		}
 		if err == nil {
 			continue
 		}
-		_ = c.Close() // whoever reads from it hears of it
 		var he *HandshakeError
-		if l.cfg.Closed != nil && errors.As(err, &he) {
-			l.cfg.Closed(he)
-		}
+		errors.As(err, &he)
+		l.cut(c, he)
 	}
 }
 

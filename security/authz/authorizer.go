@@ -16,7 +16,8 @@ import (
 //
 // A condition (CEL) sees caller.id, .trust_domain, .partition, .namespace,
 // .datacenter, .service, .cloud, .region and .zone; request.protocol, .method, .path,
-// .authority and .headers (lists by lower-case name); grpc.service and grpc.method;
+// .authority and .headers (lists by lower-case name, of up to 1000 values: with more a
+// condition that asks for them denies); grpc.service and grpc.method;
 // claims (of the token that the permission, or else the intention, asks for);
 // service.name, .tags and .metadata; now. It may cost a bounded number of steps.
 type Config struct {

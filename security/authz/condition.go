@@ -15,12 +15,14 @@ import (
 const (
 	maxCondition     = 4 << 10 // bytes of its source
 	maxConditionCost = 10_000  // CEL's units, roughly one per step and ten bytes of text
+	maxHeaderValues  = 1000    // of one header; a condition over one that has more denies
 )
 
 // conditions compiles the conditions of one service.
 type conditions struct {
-	env *cel.Env
-	err error
+	env   *cel.Env
+	err   error
+	zones zones
 	// What is the same for each request, as values of CEL.
 	service, tags, metadata ref.Val
 }
@@ -76,7 +78,7 @@ func (c *conditions) compile(source string) (*condition, error) {
 		return nil, fmt.Errorf("%d bytes, the limit is %d", len(source), maxCondition)
 	}
 	if c.env == nil && c.err == nil {
-		c.env, c.err = cel.NewEnv(variables()...)
+		c.env, c.err = cel.NewEnv(append(c.zones.accessors(), variables()...)...)
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -125,7 +127,7 @@ type activation struct {
 	claims  map[string]any
 	key     caller
 	parsed  bool
-	headers map[string][]string
+	headers headerMap
 }
 
 // Parent implements cel.Activation.
@@ -160,7 +162,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case "request.authority":
 		return types.String(lowerASCII(a.r.Authority)), true
 	case "request.headers":
-		return a.allHeaders(), true
+		a.headers.headers = a.r.Headers
+		return &a.headers, true
 	case "grpc.service", "grpc.method":
 		service, method := "", ""
 		if a.r.Protocol == "grpc" {
@@ -206,17 +209,4 @@ func (a *activation) caller(name string) (any, bool) {
 		return types.String(l.Zone), true
 	}
 	return nil, false
-}
-
-// allHeaders are the headers by lower-case name, with all values of each.
-func (a *activation) allHeaders() map[string][]string {
-	if a.headers == nil {
-		a.headers = map[string][]string{}
-		if e, ok := a.r.Headers.(interface {
-			each(func(name string, values []string))
-		}); ok {
-			e.each(func(name string, values []string) { a.headers[name] = values })
-		}
-	}
-	return a.headers
 }

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,12 @@ func TestConditions(t *testing.T) {
 		`request.headers["x-role"].exists(v, v == "agent")`:                                                                 true,
 		`"x-none" in request.headers`:                                                                                       false,
 		`request.headers["x-none"][0] == "x"`:                                                                               false, // cannot be told
+		`"x-role" in request.headers && !("X-Role" in request.headers)`:                                                     true,
+		`request.headers["X-Role"][0] == "user"`:                                                                            false, // lower-case names
+		`has(request.headers.accept)`:                                                                                       false,
+		`request.headers.exists(k, k == "x-role" && request.headers[k].size() == 2)`:                                        true,
+		`request.headers.size() == 1 && request.headers == {"x-role": ["user", "agent"]}`:                                   true,
+		`request.headers == request.headers && type(request.headers) == map`:                                                true,
 		`service.name == "api" && "pii" in service.tags`:                                                                    true,
 		`service.metadata["data-class"] != "restricted"`:                                                                    false,
 		`now.getHours("Europe/Berlin") >= 9 && now.getHours("Europe/Berlin") < 17 && now.getDayOfWeek("Europe/Berlin") < 6`: true,
@@ -90,6 +97,16 @@ func TestConditionOverClaims(t *testing.T) {
 func TestConditionThatFailsDenies(t *testing.T) {
 	t.Parallel()
 	for _, action := range []Action{Allow, Deny} {
+		many := get(svc(t, "web"), "/")
+		for range maxHeaderValues + 1 {
+			http.Header(many.Headers.(httpHeaders)).Add("X-Many", "a")
+		}
+		for _, cond := range []string{`"a" in request.headers["x-many"]`, `!("b" in request.headers["x-many"])`, `!("x-many" in request.headers)`} {
+			p := Compile(Rules{Default: Allow, Intentions: []Intention{l7("web", Permission{Action: action, Condition: cond})}}, scope())
+			if d := p.Decide(many); d.Allowed || len(p.Problems()) > 0 {
+				t.Errorf("%s, %s, too many values: %v, %v", action, cond, d.Allowed, p.Problems())
+			}
+		}
 		for name, cond := range map[string]string{
 			"missing key": `request.headers["x-none"][0] == "a"`,
 			"too costly":  `request.headers["x-long"].exists(a, request.headers["x-long"].exists(b, request.headers["x-long"].exists(c, a + b == c)))`,
@@ -114,14 +131,35 @@ func TestConditionThatFailsDenies(t *testing.T) {
 }
 
 func BenchmarkCondition(b *testing.B) {
-	p := Compile(conditional(`caller.region.startsWith("eu") && request.method == "GET" && "pii" in service.tags`), richScope())
-	r := get(svc(b, "order"), "/v1/charge")
-	b.ReportAllocs()
-	for b.Loop() {
-		if d := p.Decide(r); !d.Allowed {
-			b.Fatal(d.reason)
-		}
+	for name, cond := range map[string]string{
+		"caller, method, tags": `caller.region.startsWith("eu") && request.method == "GET" && "pii" in service.tags`,
+		"header":               `request.headers["x-role"] == ["agent"]`,
+		"hours":                `now.getHours("Europe/Berlin") >= 0 && now.getHours("UTC") < 24`,
+		"exists":               `request.headers["x-role"].exists(v, v == "agent")`,
+		"all":                  `caller.service == "order" && "agent" in request.headers["x-role"] && now.getHours("UTC") >= 0 && caller.region.startsWith("eu")`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := Compile(conditional(cond), richScope())
+			r := get(svc(b, "order"), "/v1/charge", "X-Role", "agent", "User-Agent", "go", "Accept", "*/*")
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := p.Decide(r); !d.Allowed {
+					b.Fatal(d.reason)
+				}
+			}
+		})
 	}
+	b.Run("claims", func(b *testing.B) {
+		p := Compile(conditional(`claims.role == "agent" && caller.region.startsWith("eu")`), richScope())
+		c := p.rules[0].perms[0].cond
+		r, claims := get(svc(b, "order"), "/v1/charge"), map[string]any{"role": "agent", "sub": "x", "aud": []any{"api"}}
+		b.ReportAllocs()
+		for b.Loop() {
+			if ok, err := c.eval(p, r, claims); !ok {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // FuzzCondition: a source from outside compiles or is refused, and its evaluation ends.

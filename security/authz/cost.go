@@ -23,6 +23,10 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	}
 	limit := uint64(1 << 20) // of headers and paths: net/http's default limit
 	switch path[0] {
+	case "request.headers":
+		if len(path) == 2 && path[1] == "@values" { // the values of one header
+			limit = maxHeaderValues
+		}
 	case "claims":
 		limit = maxToken
 	case "caller.id", "caller.trust_domain", "caller.partition", "caller.namespace", "caller.datacenter", "caller.service":
