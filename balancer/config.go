@@ -34,6 +34,9 @@ type Config struct {
 	Rank func(*resolver.Endpoint) int
 	// Name is the service's name for Store.CloseCloud. Empty: that of the snapshot.
 	Name string
+	// ConnectTimeout bounds the TCP and TLS handshakes with an endpoint, over HTTP; a gRPC
+	// channel has one bound for all its endpoints. 0: TransportConfig's.
+	ConnectTimeout time.Duration
 	// SubsetSize is how many endpoints of a tier are connected. 0: 16; negative: all.
 	SubsetSize int
 	// SubsetKey makes the choice of the subset this client's own: give each
@@ -88,6 +91,9 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("balancer: Config.CloudOrder[%d] is %q, which is empty or named twice", i, cloud)
 		}
 		seen[cloud] = true
+	}
+	if c.ConnectTimeout < 0 {
+		return c, fmt.Errorf("balancer: Config.ConnectTimeout is %v; use 0 for the transport's, or more", c.ConnectTimeout)
 	}
 	if c.Overprovision == 0 {
 		c.Overprovision = 1.4

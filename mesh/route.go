@@ -32,6 +32,7 @@ type router struct {
 	log     *slog.Logger
 	wg      *sync.WaitGroup // of the mesh
 	stop    context.Context // ends with the mesh
+	connect time.Duration   // of gRPC connections
 
 	table atomic.Pointer[routes]
 	used  atomic.Bool // since the last look

@@ -46,8 +46,8 @@ func (g *routing) close() {
 func (g *routing) router(service string, to *destination) *router {
 	return &router{
 		service: service, to: to, source: g.source, build: g.build, log: g.log, wg: &g.wg, stop: g.ctx,
-		changed: make(chan struct{}),
-		guard:   chain.NewGuard(chain.GuardConfig{OnEvent: func(ev chain.GuardEvent) { g.guardEvent(service, ev) }}),
+		changed: make(chan struct{}), connect: g.m.cfg.ConnectTimeout,
+		guard: chain.NewGuard(chain.GuardConfig{OnEvent: func(ev chain.GuardEvent) { g.guardEvent(service, ev) }}),
 	}
 }
 

@@ -130,6 +130,7 @@ func laneName(e *chain.Evaluator, p *chain.Plan) string {
 	}
 	policy := e.Policy()
 	fmt.Fprintf(h, "%s|%q|%q|", e.Profile().Name, policy.Residency.Clouds, policy.Residency.Regions)
+	fmt.Fprintf(h, "%s|", connectTimeout(e, p))
 	if policy.LocalityFailover != nil {
 		fmt.Fprintf(h, "%t|", *policy.LocalityFailover)
 	}
@@ -153,8 +154,17 @@ func laneName(e *chain.Evaluator, p *chain.Plan) string {
 func plain(e *chain.Evaluator, p *chain.Plan, service string) bool {
 	t := p.Target
 	return e.Profile().Name == chain.NameSafe && t.Service == service && t.ServiceSubset == "" && t.Peer == "" &&
-		t.Datacenter == e.Chain().Datacenter && len(p.Failover) == 0 && t.Subset == (chain.Subset{}) &&
+		t.Datacenter == e.Chain().Datacenter && connectTimeout(e, p) == 0 && len(p.Failover) == 0 && t.Subset == (chain.Subset{}) &&
 		(p.LoadBalancer == nil || p.LoadBalancer.Policy == "") && e.Policy().Residency.Any() && e.Policy().LocalityFailover == nil
+}
+
+// connectTimeout is what an entry says of making connections; 0: nothing. Consul fills
+// in its default, which cannot be told from an entry with that value.
+func connectTimeout(e *chain.Evaluator, p *chain.Plan) time.Duration {
+	if d := e.ConnectTimeout(p); e.Profile().Name == chain.NameConsul || d != chain.DefaultConnectTimeout && p.ConnectTimeout > 0 {
+		return d
+	}
+	return 0
 }
 
 // newLane makes the lane of a plan, with eyes of its own on its endpoints: the
@@ -171,6 +181,13 @@ func (d *destinations) newLane(r *router, policy ServicePolicy, key string, e *c
 	}
 	s := &laneState{key: key, services: servicesOf(p), problems: problems}
 	cfg.Gate = r.to.balancer.Gate
+	if d := connectTimeout(e, p); d > 0 {
+		cfg.ConnectTimeout = d
+		if e.Chain().Protocol == "grpc" && d != r.connect {
+			s.problems = append(s.problems, chain.Problem{Kind: chain.KindServiceResolver, Name: p.Target.Service, Field: "ConnectTimeout",
+				Why: "it holds over HTTP; connections of gRPC are bounded by Config.ConnectTimeout, " + r.connect.String()})
+		}
+	}
 	cfg.Name = key
 	cfg.Rank = within(rank(list), cfg.Rank)
 	if profile := e.Profile(); profile.Name == chain.NameConsul {
