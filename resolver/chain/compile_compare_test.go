@@ -3,6 +3,7 @@ package chain
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -103,4 +104,27 @@ func must[T any](v T, err error) func(testing.TB) T {
 		}
 		return v
 	}
+}
+
+// rounded is theirs with the weights of ours where the two differ by no more than
+// rounding at each level of splitters makes.
+func rounded(theirs, ours *Chain) *Chain {
+	const most = 0.05
+	theirs = cloneOf(theirs)
+	for id, n := range theirs.Nodes {
+		o := ours.Nodes[id]
+		if o == nil || len(o.Splits) != len(n.Splits) {
+			continue
+		}
+		for i, s := range n.Splits {
+			if math.Abs(float64(s.Weight-o.Splits[i].Weight)) <= most {
+				s.Weight = o.Splits[i].Weight
+			}
+			d, od := s.Definition, o.Splits[i].Definition
+			if d != nil && od != nil && math.Abs(float64(d.Weight-od.Weight)) <= most {
+				d.Weight = od.Weight
+			}
+		}
+	}
+	return theirs
 }
