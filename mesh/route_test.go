@@ -28,10 +28,10 @@ type entries struct {
 	changed chan struct{}
 }
 
-func newEntries(t *testing.T, hcl ...string) *entries {
+func newEntries(t *testing.T, json ...string) *entries {
 	t.Helper()
 	e := &entries{changed: make(chan struct{})}
-	e.put(t, hcl...)
+	e.put(t, json...)
 	return e
 }
 
@@ -82,16 +82,15 @@ type named struct {
 	calls chan string // what was sent; nil: nobody asks
 }
 
-func (n *named) note(ctx context.Context, method string, header func(string) string) {
+func (n *named) note(method string, header func(string) string) {
 	if n.calls != nil {
 		n.calls <- strings.Join([]string{method, header("x-set"), header("x-gone"), header("weft-mirror")}, "|")
 	}
-	_ = ctx
 }
 
 func (n *named) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
 	method, _ := grpc.Method(ctx)
-	n.note(ctx, method, func(k string) string {
+	n.note(method, func(k string) string {
 		return strings.Join(metadata.ValueFromIncomingContext(ctx, k), ",")
 	})
 	_ = grpc.SetHeader(ctx, metadata.Pairs("x-from", "server"))
@@ -100,13 +99,13 @@ func (n *named) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (*
 
 func (n *named) FullDuplexCall(s grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse]) error {
 	ctx := s.Context()
-	n.note(ctx, "stream", func(k string) string { return strings.Join(metadata.ValueFromIncomingContext(ctx, k), ",") })
+	n.note("stream", func(k string) string { return strings.Join(metadata.ValueFromIncomingContext(ctx, k), ",") })
 	_ = s.SetHeader(metadata.Pairs("x-from", "server"))
 	return s.Send(&grpc_testing.StreamingOutputCallResponse{Payload: &grpc_testing.Payload{Body: []byte(n.name)}})
 }
 
 func (n *named) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n.note(r.Context(), r.URL.Path, r.Header.Get)
+	n.note(r.URL.Path, r.Header.Get)
 	w.Header().Set("X-From", "server")
 	_, _ = io.WriteString(w, n.name)
 }
