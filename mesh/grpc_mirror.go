@@ -25,8 +25,9 @@ func (d *decided) mirrorRPC(ctx context.Context, method string, req, reply any) 
 		return
 	}
 	in = proto.Clone(in)
+	into := out.ProtoReflect().New().Interface() // now: the call writes to its own reply
 	d.mirror.send(ctx, func(ctx context.Context) {
-		_ = conn.Invoke(metadata.AppendToOutgoingContext(ctx, mirrorKey, "1"), method, in, out.ProtoReflect().New().Interface())
+		_ = conn.Invoke(metadata.AppendToOutgoingContext(ctx, mirrorKey, "1"), method, in, into)
 	})
 }
 
