@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,15 +122,28 @@ func (b *Balancer) Update(s *resolver.Snapshot) {
 	b.arrived = arrived(b.snap, s)
 	b.snap = s
 	if s.State != resolver.Unknown {
-		if !b.known {
+		list := b.kept(sorted(b.list, s.Endpoints))
+		// What policy leaves nothing of may be in a source that has yet to answer.
+		if !b.known && (len(list) > 0 || b.outside == 0 || !unanswered(s)) {
 			b.known, b.began = true, b.now
 			b.cfg.Store.join(b)
 		}
-		list := b.kept(sorted(b.list, s.Endpoints))
 		diff(b.list, list, b.change)
 		b.list = list
 	}
 	b.settle() // unlocks
+}
+
+// unanswered reports whether a source has not answered once.
+func unanswered(s *resolver.Snapshot) bool {
+	return slices.ContainsFunc(s.Sources, func(src resolver.SourceStatus) bool { return src.State == resolver.Unknown })
+}
+
+// answered reports whether the catalog has answered once, so that having nothing means that there is nothing.
+func (b *Balancer) answered() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known
 }
 
 // SetState reports the state of a node's connection; err is why it is Failed.

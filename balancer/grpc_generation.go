@@ -7,8 +7,6 @@ import (
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
-
-	"github.com/weft-mesh/weft/resolver"
 )
 
 // generation is one configuration of a lane with its core.
@@ -28,8 +26,8 @@ type generation struct {
 func (g *generation) update(in *input) {
 	g.in.Store(in)
 	g.nodes.Store(int64(len(in.snapshot.Endpoints)))
-	g.known.Store(in.snapshot.State != resolver.Unknown)
 	g.core.Update(in.snapshot)
+	g.known.Store(g.core.answered())
 }
 
 // connectivity is the core's state in grpc's words.

@@ -34,6 +34,30 @@ func TestRank(t *testing.T) {
 	}
 }
 
+// A source that has yet to answer may have what the others lack.
+func TestRankWaitsForSources(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Config{Rank: func(ep *resolver.Endpoint) int {
+		if ep.Locality.Cloud == "aws" {
+			return 0
+		}
+		return -1
+	}})
+	s := *snapshotOf(eps(azure, "e", 2))
+	s.State = resolver.Stale
+	for _, step := range []struct {
+		aws  resolver.State
+		want error
+	}{{resolver.Unknown, ErrNotReady}, {resolver.Known, ErrNoEndpoint}, {resolver.Unknown, ErrNoEndpoint}} {
+		s := s
+		s.Sources = []resolver.SourceStatus{{Source: "azure", State: resolver.Known}, {Source: "aws", State: step.aws}}
+		r.Update(&s)
+		if _, err := r.Pick(&Call{}); !errors.Is(err, step.want) {
+			t.Errorf("aws is %v: %v, want %v", step.aws, err, step.want)
+		}
+	}
+}
+
 // laneOf ranks the endpoints at one address.
 func laneOf(name, addr string) Lane {
 	return Lane{Name: name, Config: &Config{Rank: func(ep *resolver.Endpoint) int {
