@@ -58,6 +58,7 @@ func TestConsulDown(t *testing.T) {
 			cfg.SnapshotDir = t.TempDir()
 			m := join(t, cfg)
 			l := begin(t, calls(t, m, "payments"))
+			until(t, "all are known", func() bool { return statusOf(m, "payments").Endpoints == 4 })
 			until(t, "the list and the identity are on disk", func() bool {
 				list, _ := filepath.Glob(filepath.Join(cfg.SnapshotDir, "*payments*"))
 				id, _ := filepath.Glob(filepath.Join(cfg.SnapshotDir, "identity-*"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,24 +33,29 @@ func TestUpstreamConfig(t *testing.T) {
 	ent := newEntries(t, mine("1"))
 	m := member(t, Config{Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "aws"}, Chains: ent.source()})
 	client := dial(t, m, "web")
-	result := make(chan error, 2)
-	call := func() {
-		_, err := client.EmptyCall(bound(t), &grpc_testing.Empty{}, grpc.WaitForReady(true))
-		result <- err
-	}
-	go call()
-	h.inFlight(t, result)
-	await(t, "a second call", func() (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond) // in case it gets a place
-		defer cancel()
-		_, err := client.EmptyCall(ctx, &grpc_testing.Empty{})
-		for len(h.entered) > 0 {
-			<-h.entered
+	release := sync.OnceFunc(func() { close(h.hold) })
+	t.Cleanup(release) // the server waits for its handlers
+	// The newest call that was let in stays: once the limit is in effect, it holds the place.
+	end, first := func() {}, make(chan error, 1)
+	await(t, "one call too many", func() (string, error) {
+		ctx, cancel := context.WithCancel(bound(t))
+		result := make(chan error, 1)
+		go func() {
+			_, err := client.EmptyCall(ctx, &grpc_testing.Empty{}, grpc.WaitForReady(true))
+			result <- err
+		}()
+		select {
+		case <-h.entered:
+			end()
+			end, first = func() { cancel(); <-result }, result
+			return "let in", nil
+		case err := <-result:
+			cancel()
+			if errors.Is(err, resilience.ErrConcurrency) {
+				return "refused", nil
+			}
+			return "", err
 		}
-		if errors.Is(err, resilience.ErrConcurrency) {
-			return "refused", nil
-		}
-		return "let in", nil
 	}, "refused")
 	ent.put(t, mine("100"))
 	again := make(chan error, 1)
@@ -69,9 +75,9 @@ func TestUpstreamConfig(t *testing.T) {
 			return err.Error(), nil
 		}
 	}, "let in")
-	close(h.hold)
-	if err := <-result; err != nil {
-		t.Errorf("the first call: %v", err)
+	release()
+	if err := <-first; err != nil {
+		t.Errorf("the call that was let in: %v", err)
 	}
 	if s := m.Routes(); len(s) != 1 || len(s[0].Problems) != 0 {
 		t.Errorf("problems of the override, which has all of its own limits: %+v", s)
