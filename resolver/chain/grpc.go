@@ -6,14 +6,15 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// grpcHeaders reads the outgoing metadata of a call.
-type grpcHeaders struct{ ctx context.Context }
-
-func (h grpcHeaders) Values(lower, _ string) []string {
+// outgoing is the values of a call's metadata.
+func outgoing(ctx context.Context, lower string) []string {
+	if ctx == nil {
+		return nil
+	}
 	if lower == "content-type" { // added by the transport
 		return []string{"application/grpc"}
 	}
-	return metadata.ValueFromOutgoingContext(h.ctx, lower)
+	return metadata.ValueFromOutgoingContext(ctx, lower)
 }
 
 // GRPCRequest is what a chain reads of a call of method, "/pkg.Service/Method", with
@@ -21,11 +22,7 @@ func (h grpcHeaders) Values(lower, _ string) []string {
 // or credentials add later cannot be matched. If the evaluator reads no headers,
 // see [Evaluator.ReadsHeaders], ctx may be nil.
 func GRPCRequest(ctx context.Context, method, authority string) Request {
-	q := Request{Method: "POST", Path: method, Authority: authority}
-	if ctx != nil {
-		q.Header = grpcHeaders{ctx}
-	}
-	return q
+	return Request{Method: "POST", Path: method, Authority: authority, ctx: ctx}
 }
 
 // ApplyGRPC changes the outgoing metadata of ctx. An edit of the host is not for

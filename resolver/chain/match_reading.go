@@ -49,10 +49,10 @@ func (rd *reading) header(n *headerName) []string {
 func (rd *reading) ask(n *headerName) []string {
 	switch n.pseudo {
 	case notPseudo:
-		if rd.req.Header == nil {
-			return nil
+		if rd.req.Header != nil {
+			return rd.req.Header.Values(n.lower, n.canonical)
 		}
-		return rd.req.Header.Values(n.lower, n.canonical)
+		return outgoing(rd.req.ctx, n.lower)
 	case pseudoMethod:
 		return []string{rd.req.Method}
 	case pseudoPath:

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +19,8 @@ type Request struct {
 	Query string
 	// Authority is the host that is called.
 	Authority string
-	// Header gives the headers. nil: there are none.
+	// Header gives the headers. nil: there are none, but for a GRPCRequest, which has
+	// its metadata beside it.
 	Header Headers
 	// SourceIP is whom the call is for, in hash policies with SourceIP. A sidecar
 	// takes its own caller's address, which is the same for all calls of a process;
@@ -31,6 +33,8 @@ type Request struct {
 	// repeated or explained; it is read only if HasDraw is set.
 	Draw    float64
 	HasDraw bool
+
+	ctx context.Context // of a gRPC call, with its metadata; as Headers it would be an allocation
 }
 
 // Headers gives the values of a header.

@@ -14,8 +14,8 @@
 // An evaluator never changes; a changed chain is a new one, and a chain that New
 // refuses leaves the old one in place. What stays from one to the next is with the
 // caller: the [Guard] that takes bad branches of a split out, and the [Switch]
-// between blue and green. [NewFilter] and [Selector] say which endpoints belong to a
-// target. [Evaluator.Explain] says why a request goes where it goes.
+// between blue and green. [NewFilter] says which endpoints belong to a target.
+// [Evaluator.Explain] says why a request goes where it goes.
 //
 // Decisions are Envoy's under Consul. The README of this package lists the
 // differences, the weft- keys in the Meta of service-defaults, and the two profiles.

@@ -23,7 +23,6 @@ type Filter struct {
 	expr     string
 	match    func(*resolver.Endpoint) bool // nil: everything, or nothing if remote
 	remote   bool
-	passing  bool
 	residual Residency
 }
 
@@ -36,7 +35,7 @@ var errFilter = errors.New("it is not decided here")
 // Remote: it is left to Consul, as ?filter= of the health query. Without that it
 // matches nothing, so that a call does not reach an instance outside of its subset.
 func NewFilter(t *Target, may Residency) (*Filter, []Problem) {
-	f := &Filter{expr: t.Subset.Filter, passing: t.Subset.OnlyPassing, residual: may}
+	f := &Filter{expr: t.Subset.Filter, residual: may}
 	if strings.TrimSpace(f.expr) == "" {
 		return f, nil
 	}
@@ -82,12 +81,7 @@ func (f *Filter) Expression() string { return f.expr }
 
 // Trust is the filter for endpoints that Consul has filtered by Expression.
 func (f *Filter) Trust() *Filter {
-	return &Filter{expr: f.expr, passing: f.passing, residual: f.residual}
-}
-
-// All reports whether every endpoint belongs to the subset as it is.
-func (f *Filter) All() bool {
-	return !f.remote && f.match == nil && !f.passing && f.residual.Any()
+	return &Filter{expr: f.expr, residual: f.residual}
 }
 
 // Match reports whether an endpoint belongs to the subset, whatever its health.

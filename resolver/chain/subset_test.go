@@ -1,9 +1,7 @@
 package chain
 
 import (
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -130,64 +128,6 @@ func TestFilterLeftToConsul(t *testing.T) {
 	if f, bad := NewFilter(peer, Residency{}); !f.Remote() || len(bad) != 1 {
 		t.Errorf("a peer's datacenter: %v", bad)
 	}
-}
-
-func TestSelector(t *testing.T) {
-	t.Parallel()
-	one := endpoint("n1", "1", map[string]string{"version": "1"})
-	two := endpoint("n1", "2", map[string]string{"version": "2"})
-	warn := endpoint("n1", "3", map[string]string{"version": "1"})
-	warn.Health = resolver.Warning
-	critical := endpoint("n1", "4", map[string]string{"version": "1"})
-	critical.Health = resolver.Critical
-	away := endpoint("n1", "5", map[string]string{"version": "1"})
-	away.Locality = resolver.Locality{Cloud: "gcp"}
-	target := filtered(`Service.Meta.version == "1"`)
-	target.Subset.OnlyPassing = true
-	f, _ := NewFilter(target, Residency{Clouds: []string{"aws"}})
-	s := NewSelector(f)
-	snap := &resolver.Snapshot{Service: "web", State: resolver.Known, Endpoints: []*resolver.Endpoint{one, two, warn, critical, away}}
-	got := s.Select(snap)
-	show := func(s Selection) (out []string) {
-		for _, e := range s.Endpoints {
-			out = append(out, e.ID.Instance+" "+e.Health.String())
-		}
-		return out
-	}
-	if fmt.Sprint(show(got)) != "[1 passing 3 critical 4 critical]" || got.Outside != 1 || got.State != resolver.Known {
-		t.Errorf("got %v, %d outside", show(got), got.Outside)
-	}
-	if warn.Health != resolver.Warning || len(snap.Endpoints) != 5 {
-		t.Error("the snapshot was changed")
-	}
-	if again := s.Select(snap); again.Snapshot != got.Snapshot {
-		t.Error("the same snapshot gives another selection")
-	}
-	next := &resolver.Snapshot{Service: "web", State: resolver.Stale, Endpoints: []*resolver.Endpoint{one, warn}}
-	after := s.Select(next)
-	if fmt.Sprint(show(after)) != "[1 passing 3 critical]" || after.Endpoints[1] != got.Endpoints[1] || after.Outside != 0 || after.State != resolver.Stale {
-		t.Errorf("got %v, the same endpoint: %v", show(after), after.Endpoints[1] == got.Endpoints[1])
-	}
-	whole := &resolver.Snapshot{Endpoints: []*resolver.Endpoint{one, critical}}
-	if s.Select(whole).Snapshot != whole {
-		t.Error("a snapshot that is left whole is copied")
-	}
-	all, _ := NewFilter(&Target{}, Residency{})
-	if !all.All() || NewSelector(all).Select(snap).Snapshot != snap || (&Selector{}).Select(snap).Snapshot != snap {
-		t.Error("no filter, but a copy")
-	}
-	if s.Select(nil).Snapshot != nil {
-		t.Error("nothing gives something")
-	}
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for _, in := range []*resolver.Snapshot{snap, next, whole} {
-				s.Select(in)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 func FuzzFilter(f *testing.F) {
