@@ -86,6 +86,7 @@ type grpcFace struct {
 	conns   []*grpc.ClientConn
 	mirrors map[string]*grpc.ClientConn     // for copies, by service
 	health  map[*grpc.Server]*health.Server // servers that were made and not served to their end
+	idle    map[*grpc.Server]bool           // those that were not served at all
 }
 
 // track remembers a connection for Leave, and forgets those that are closed.
@@ -98,11 +99,14 @@ func (f *grpcFace) track(conn *grpc.ClientConn) {
 
 func (f *grpcFace) close() {
 	f.mu.Lock()
-	conns := f.conns
-	f.conns = nil
+	conns, idle := f.conns, f.idle
+	f.conns, f.idle = nil, nil
 	f.mu.Unlock()
 	for _, c := range conns {
 		_ = c.Close() // its user may have closed it already
+	}
+	for srv := range idle {
+		srv.Stop() // ends its workers
 	}
 }
 

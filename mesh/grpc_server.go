@@ -41,9 +41,9 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	}
 	// Outermost, because nothing is spent on who may not call; the tap is before the body.
 	may := authz.NewGRPCServer(m.authorizer)
-	before := may.Tap
+	var shed tap.ServerInHandle
 	if len(m.from.sheds) > 0 {
-		before = inTurn(may.Tap, gates.Tap) // a place is not spent on who may not call
+		shed = gates.Tap
 	}
 	stream = slices.Insert(stream, 0, may.Stream)
 	// Around the first, because gRPC allocates for each further one.
@@ -59,8 +59,9 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	unary[0], stream[0] = m.watch.unaryServer(unary[0]), m.watch.streamServer(stream[0])
 	all := append([]grpc.ServerOption{
 		grpc.Creds(security.PermissiveCredentials(security.ServerCredentials(m.identity, m.mayConnect(), m.rejected), m.permissive())),
-		grpc.InTapHandle(m.watch.tap(before)),
+		grpc.InTapHandle(m.watch.tap(tapped(may, shed))),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaderList),
 		grpc.InitialWindowSize(streamWindow),
@@ -82,19 +83,11 @@ func (m *Mesh) NewGRPCServer(opts ...grpc.ServerOption) *grpc.Server {
 	if m.grpc.health == nil {
 		m.grpc.health = map[*grpc.Server]*health.Server{}
 	}
-	m.grpc.health[srv] = h
-	return srv
-}
-
-// inTurn is two taps as one.
-func inTurn(first, second tap.ServerInHandle) tap.ServerInHandle {
-	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
-		ctx, err := first(ctx, info)
-		if err != nil {
-			return nil, err
-		}
-		return second(ctx, info)
+	if m.grpc.idle == nil {
+		m.grpc.idle = map[*grpc.Server]bool{}
 	}
+	m.grpc.health[srv], m.grpc.idle[srv] = h, true
+	return srv
 }
 
 // methods knows which methods of a server are streams. It looks when the first
@@ -130,6 +123,9 @@ func (m *Mesh) grpcServer(srv *grpc.Server) (*server, error) {
 	return &server{
 		protocol: "grpc",
 		serve: func(l net.Listener) error {
+			m.grpc.mu.Lock()
+			delete(m.grpc.idle, srv)
+			m.grpc.mu.Unlock()
 			defer func() {
 				m.grpc.mu.Lock()
 				delete(m.grpc.health, srv)

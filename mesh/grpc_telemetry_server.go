@@ -39,7 +39,7 @@ func (w *watch) begin(ctx context.Context, method string) (context.Context, serv
 }
 
 func (w *watch) accept(ctx context.Context) context.Context {
-	return w.tracer.AcceptGRPC(ctx, func() bool { return w.stranger(security.PeerFromContext(ctx)) })
+	return w.tracer.AcceptGRPC(ctx, headerOf(ctx), func() bool { return w.stranger(security.PeerFromContext(ctx)) })
 }
 
 func (s *served) end(ctx context.Context, err error) {

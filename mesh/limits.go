@@ -9,6 +9,10 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	httpIdleTimeout   = 2 * time.Minute
 	maxStreams        = 250 // of one connection
+	// streamWorkers are goroutines of a gRPC server that handle one call after the other.
+	// A new goroutine for each call grows its stack each time, which is a tenth of
+	// what a small call costs a server. Calls beyond get a goroutine of their own.
+	streamWorkers = 64
 	// maxHeaderList bounds the headers of a message, both ways, in bytes.
 	maxHeaderList = 64 << 10
 	// The windows of gRPC, in bytes: what a peer may send before it is read. They are

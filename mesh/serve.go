@@ -61,8 +61,7 @@ func (m *Mesh) serve(ctx context.Context, s *server, l net.Listener) error {
 	m.log.Info("mesh.serving", "service", in.Service, "protocol", s.protocol, "addr", l.Addr().String())
 	select {
 	case err = <-served: // the listener failed
-		m.deregister(ctx, deregister)
-		return err
+		return errors.Join(err, m.drain(context.WithoutCancel(ctx), s, deregister))
 	case <-ctx.Done():
 	}
 	// Without the context's end, with its values.

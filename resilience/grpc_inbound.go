@@ -32,7 +32,7 @@ func (i *GRPCInbound) Unary(ctx context.Context, req any, info *grpc.UnaryServer
 			}
 		}()
 	}
-	hctx, in := NewInbound(ctx, i.attempt(ctx)) // not ctx: the deferred function would move it to the heap
+	hctx, in := i.inbound(ctx) // not ctx: the deferred function would move it to the heap
 	reply, err = handler(hctx, req)
 	if i.leave(ctx, e, in, err) {
 		_ = grpc.SetTrailer(ctx, retriedMark())
@@ -54,7 +54,7 @@ func (i *GRPCInbound) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 			}
 		}()
 	}
-	ctx, in := NewInbound(ss.Context(), i.attempt(ss.Context()))
+	ctx, in := i.inbound(ss.Context())
 	err = handler(srv, &inboundStream{ss, ctx})
 	if i.leave(ctx, e, in, err) {
 		ss.SetTrailer(retriedMark())
@@ -73,6 +73,14 @@ func (i *GRPCInbound) enter(ctx context.Context, method string, stream bool) (en
 		err = status.Error(codes.DeadlineExceeded, err.Error())
 	}
 	return e, err
+}
+
+// inbound is the context of a handler, and the request in it.
+func (i *GRPCInbound) inbound(ctx context.Context) (context.Context, *Inbound) {
+	if in := reservedIn(ctx); in != nil {
+		return ctx, in
+	}
+	return NewInbound(ctx, i.attempt(ctx))
 }
 
 // attempt is the number of the request's attempt.

@@ -37,7 +37,22 @@ type Inbound struct {
 	// Attempt is the number of the request's attempt, from 1.
 	Attempt int
 
-	retried atomic.Bool
+	retried  atomic.Bool
+	reserved bool // and not in use yet
+}
+
+// Reserve makes in the Inbound of a request, for a server that has it in a context
+// of its own, whose Value asks in's, and so saves [NewInbound] its allocation.
+func (in *Inbound) Reserve(attempt int) {
+	in.Attempt, in.reserved = max(attempt, 1), true
+}
+
+// Value is for the Value of the context that in is in; nil: ask on.
+func (in *Inbound) Value(key any) any {
+	if key == (inboundKey{}) {
+		return in
+	}
+	return nil
 }
 
 type inboundKey struct{}
@@ -52,6 +67,15 @@ func (c *inboundContext) Value(key any) any {
 		return &c.in
 	}
 	return c.Context.Value(key)
+}
+
+// reservedIn is the Inbound that a server has reserved for the request; else nil.
+func reservedIn(ctx context.Context) *Inbound {
+	if in := InboundFrom(ctx); in != nil && in.reserved {
+		in.reserved = false
+		return in
+	}
+	return nil
 }
 
 // NewInbound is the context of a handler, and the request in it. attempt is the

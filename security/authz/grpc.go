@@ -99,16 +99,41 @@ func (g *GRPCServer) mayRefuseEarly() bool {
 
 // Tap is a tap.ServerInHandle.
 func (g *GRPCServer) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	out := g.judge(ctx, info.FullMethodName, info.Header)
-	if out.denied && g.mayRefuseEarly() {
-		return ctx, refusal(g.a.finish(out.req, out.soFar).Err)
+	c := &GRPCCall{}
+	if err := g.TapInto(ctx, info, c); err != nil {
+		return ctx, err
+	}
+	return &c.admitted, nil
+}
+
+// GRPCCall is what is kept of a call. A server that makes a context for each call
+// anyhow has one in it and saves an allocation: see [GRPCServer.TapInto].
+type GRPCCall struct {
+	admitted admitted
+	req      Request
+}
+
+// Value is for the Value of the context that the call is in; nil: ask on.
+func (c *GRPCCall) Value(key any) any {
+	if key == (admissionKey{}) {
+		return &c.admitted
+	}
+	return nil
+}
+
+// TapInto is Tap for a server that returns a context of its own. It fills c, whose
+// Value that context asks, and which is used for this call only.
+func (g *GRPCServer) TapInto(ctx context.Context, info *tap.Info, c *GRPCCall) error {
+	g.judge(ctx, info.FullMethodName, info.Header, c)
+	if c.admitted.denied && g.mayRefuseEarly() {
+		return refusal(g.a.finish(&c.req, c.admitted.soFar).Err)
 	}
 	for name := range info.Header { // the map in ctx is the same
 		if unwelcome(name) {
 			delete(info.Header, name)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // knownPeer is the identity of a certificate that a handshake has verified.
@@ -141,32 +166,23 @@ func (g *GRPCServer) caller(ctx context.Context) security.PeerID {
 }
 
 // judge asks the rules. The refusal is kept, and logged where it is carried out.
-func (g *GRPCServer) judge(ctx context.Context, method string, md metadata.MD) *admitted {
-	caller := g.caller(ctx)
-	one := &struct {
-		admitted
-		req Request
-	}{ // one allocation for both
-		admitted: admitted{Context: ctx, decided: true, a: g.a},
-		req:      Request{Caller: caller, Protocol: "grpc", Method: "POST", Path: method, Headers: metadataHeaders(md)},
-	}
-	out := &one.admitted
-	out.req = &one.req
+func (g *GRPCServer) judge(ctx context.Context, method string, md metadata.MD, c *GRPCCall) {
+	c.admitted = admitted{Context: ctx, decided: true, a: g.a, req: &c.req}
+	c.req = Request{Caller: g.caller(ctx), Protocol: "grpc", Method: "POST", Path: method, Headers: metadataHeaders(md)}
 	if v := md[":authority"]; len(v) == 1 {
-		out.req.Authority = v[0]
+		c.req.Authority = v[0]
 	}
-	d := &out.soFar
+	d := &c.admitted.soFar
 	if err := CheckGRPCPath(method); err != nil {
 		*d = ambiguous(err)
 	} else {
-		*d = g.a.judge(out.req)
+		*d = g.a.judge(&c.req)
 	}
 	if !d.Allowed && !(g.a.cfg.DryRun && d.Err != ErrAmbiguous) {
-		out.denied = true
-		return out
+		c.admitted.denied = true
+		return
 	}
-	out.Admission = out.req.admission(d)
-	return out
+	c.admitted.Admission = c.req.admission(d)
 }
 
 // admit is the rest of the decision, in a goroutine of the call's own.
@@ -174,12 +190,14 @@ func (g *GRPCServer) admit(ctx context.Context, method string) (context.Context,
 	c, ok := ctx.Value(admissionKey{}).(*admitted)
 	if !ok || !c.decided || c.a != g.a || c.req.Path != method {
 		md, _ := metadata.FromIncomingContext(ctx) // a copy
-		c = g.judge(ctx, method, md)
+		one := &GRPCCall{}
+		g.judge(ctx, method, md, one)
 		for name := range md {
 			if unwelcome(name) {
 				delete(md, name)
 			}
 		}
+		c = &one.admitted
 		c.Context = metadata.NewIncomingContext(ctx, md)
 		ctx = c
 	}

@@ -31,13 +31,12 @@ func (t *Tracer) SendGRPC(ctx context.Context, d Decision, foreign bool) context
 }
 
 // AcceptGRPC puts what a request's metadata brought into its context.
-func (t *Tracer) AcceptGRPC(ctx context.Context, foreign func() bool) context.Context {
-	parent, bag := one(metadata.ValueFromIncomingContext(ctx, traceparent)), list(metadata.ValueFromIncomingContext(ctx, baggageKey))
+func (t *Tracer) AcceptGRPC(ctx context.Context, md metadata.MD, foreign func() bool) context.Context {
+	parent, bag := one(md[traceparent]), list(md[baggageKey])
 	if parent == "" && bag == "" {
 		return ctx
 	}
-	state := list(metadata.ValueFromIncomingContext(ctx, tracestate))
-	return t.accept(ctx, &incoming{parent, state, bag}, bag != "" && foreign())
+	return t.accept(ctx, &incoming{parent, list(md[tracestate]), bag}, bag != "" && foreign())
 }
 
 // sendUnsampled tells the other end with few allocations: two for a trace that came

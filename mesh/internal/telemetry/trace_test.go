@@ -140,7 +140,7 @@ func FuzzAccept(f *testing.F) {
 	f.Add("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-x", ",", ";")
 	tr, _ := newTracer(TraceConfig{})
 	f.Fuzz(func(t *testing.T, parent, state, bag string) {
-		ctx := tr.AcceptGRPC(metadata.NewIncomingContext(context.Background(), metadata.MD{traceparent: {parent}, tracestate: {state}, baggageKey: {bag}}), func() bool { return false })
+		ctx := tr.AcceptGRPC(context.Background(), metadata.MD{traceparent: {parent}, tracestate: {state}, baggageKey: {bag}}, func() bool { return false })
 		d := tr.DecideInbound(ctx, 1<<31)
 		md, _ := metadata.FromOutgoingContext(tr.SendGRPC(ctx, d, false))
 		switch v := md.Get(traceparent); {
