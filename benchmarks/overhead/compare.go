@@ -13,20 +13,22 @@ import (
 
 // result is the last line. The figures beside the lists are of calls by gRPC.
 type result struct {
-	Bench     string          `json:"bench"`
-	Callers   int             `json:"callers"`
-	Ratio     float64         `json:"ratio"`
-	AllocBare float64         `json:"allocs_bare"`
-	AllocWeft float64         `json:"allocs_weft"`
-	P50Bare   float64         `json:"p50_bare_us"`
-	P50Weft   float64         `json:"p50_weft_us"`
-	P99Bare   float64         `json:"p99_bare_us"`
-	P99Weft   float64         `json:"p99_weft_us"`
-	FirstCall float64         `json:"first_call_ms"`
-	GOGC      string          `json:"gogc"`
-	Rate      float64         `json:"rate,omitempty"`
-	On        []string        `json:"on"`
-	Peers     map[string]peer `json:"peers"`
+	Bench     string  `json:"bench"`
+	Callers   int     `json:"callers"`
+	Ratio     float64 `json:"ratio"`
+	AllocBare float64 `json:"allocs_bare"`
+	AllocWeft float64 `json:"allocs_weft"`
+	P50Bare   float64 `json:"p50_bare_us"`
+	P50Weft   float64 `json:"p50_weft_us"`
+	P99Bare   float64 `json:"p99_bare_us"`
+	P99Weft   float64 `json:"p99_weft_us"`
+	// RatioTuned is of bare with the settings that weft has.
+	RatioTuned float64         `json:"ratio_tuned"`
+	FirstCall  float64         `json:"first_call_ms"`
+	GOGC       string          `json:"gogc"`
+	Rate       float64         `json:"rate,omitempty"`
+	On         []string        `json:"on"`
+	Peers      map[string]peer `json:"peers"`
 	// About says what is on, of all that ran.
 	About map[string]string `json:"about"`
 	Rows  []row             `json:"rows"`
@@ -78,13 +80,13 @@ func (o *options) compare(ctx context.Context) error {
 
 // grpc measures calls and streams with the same processes.
 func (o *options) grpc(ctx context.Context, self string, r *result) error {
-	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"))
+	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"), own(self, tuned))
 	if err != nil {
 		return err
 	}
 	defer g.close()
 	r.FirstCall = round(g.pairs[1].First.Seconds()*1e3, 100)
-	fmt.Printf("bare: %s\nweft: %s; first call %.1f ms\n", g.pairs[0].About, g.pairs[1].About, r.FirstCall)
+	fmt.Printf("bare: %s\n%s: %s\nweft: %s; first call %.1f ms\n", g.pairs[0].About, tuned, g.pairs[2].About, g.pairs[1].About, r.FirstCall)
 	for _, s := range o.specs(ctx, self) {
 		if s.err == nil {
 			var p *contest.Pair
@@ -126,7 +128,7 @@ func (o *options) run(ctx context.Context, g *group, r *result, load string) err
 			return err
 		}
 		for name, err := range lost {
-			if name == g.pairs[0].Name || name == g.pairs[1].Name {
+			if !contains(peerNames(), name) {
 				return err // what is compared
 			}
 			fmt.Printf("%s: not run: %v\n", name, err)
@@ -154,6 +156,8 @@ func (r *result) take(rows []row) {
 		case row.Name == "weft":
 			r.Callers, r.Ratio = row.Callers, row.Ratio
 			r.AllocWeft, r.P50Weft, r.P99Weft = row.Allocs, row.P50, row.P99
+		case row.Name == tuned:
+			r.RatioTuned = row.Ratio
 		default:
 			r.Peers[row.Name] = peer{Ratio: row.Ratio, Allocs: row.Allocs}
 		}

@@ -17,7 +17,12 @@ import (
 // contenders are those of this program.
 func contenders() []contest.Contender {
 	return []contest.Contender{
-		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: bareServe, Dial: bareDial},
+		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: bareServe(), Dial: bareDial()},
+		{Name: tuned, About: "bare with weft's workers, windows and no retries, which a user of grpc-go could set", Serve: bareServe(
+			grpc.NumStreamWorkers(64), grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(8<<20),
+		), Dial: bareDial(
+			grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(8<<20), grpc.WithDisableRetry(),
+		)},
 		{Name: "weft", About: strings.Join(on(), ", "), Serve: weftServe, Dial: weftDial},
 		{Name: "plain", About: "grpc-go without TLS, for sidecars that have it", Serve: plainServe, Dial: plainDial},
 		{Name: "net/http 1.1", About: "net/http with mutual TLS", Serve: httpServe(false), Dial: httpDial(false)},
@@ -27,33 +32,40 @@ func contenders() []contest.Contender {
 	}
 }
 
-func bareServe(_ context.Context, dir string) (*contest.Server, error) {
-	id, err := identity.Open(dir, "echo")
-	if err != nil {
-		return nil, err
+// tuned is bare with settings.
+const tuned = "bare, tuned"
+
+func bareServe(opts ...grpc.ServerOption) func(context.Context, string) (*contest.Server, error) {
+	return func(_ context.Context, dir string) (*contest.Server, error) {
+		id, err := identity.Open(dir, "echo")
+		if err != nil {
+			return nil, err
+		}
+		cfg, err := id.TLS(true)
+		if err != nil {
+			return nil, err
+		}
+		s, err := stockServer(append(opts[:len(opts):len(opts)], grpc.Creds(credentials.NewTLS(cfg)))...)
+		return closing(s, id), err
 	}
-	cfg, err := id.TLS(true)
-	if err != nil {
-		return nil, err
-	}
-	s, err := stockServer(grpc.Creds(credentials.NewTLS(cfg)))
-	return closing(s, id), err
 }
 
-func bareDial(_ context.Context, dir, addr string) (*contest.Client, error) {
-	id, err := identity.Open(dir, "client")
-	if err != nil {
-		return nil, err
+func bareDial(opts ...grpc.DialOption) func(context.Context, string, string) (*contest.Client, error) {
+	return func(_ context.Context, dir, addr string) (*contest.Client, error) {
+		id, err := identity.Open(dir, "client")
+		if err != nil {
+			return nil, err
+		}
+		cfg, err := id.TLS(false)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := grpc.NewClient("passthrough:///"+addr, append(opts[:len(opts):len(opts)], grpc.WithTransportCredentials(credentials.NewTLS(cfg)))...)
+		if err != nil {
+			return nil, err
+		}
+		return contest.GRPC(conn, func() error { id.Close(); return conn.Close() }), nil
 	}
-	cfg, err := id.TLS(false)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
-	if err != nil {
-		return nil, err
-	}
-	return contest.GRPC(conn, func() error { id.Close(); return conn.Close() }), nil
 }
 
 func plainServe(context.Context, string) (*contest.Server, error) { return stockServer() }

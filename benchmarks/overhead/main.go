@@ -3,8 +3,11 @@
 // Kratos, go-zero, grpc-go's xDS, and two sidecars. Then streams, and HTTP/1.1 and
 // HTTP/2 against net/http.
 //
-//	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms] [-quick]
+//	go run ./overhead [-callers 1,32] [-rounds 25] [-slice 300ms] [-quick] [-profile DIR]
 //	                  [-peers all|none|handmade,haproxy,…] [-loads unary,streams,http] [-rate 0]
+//
+// Bare has grpc-go's defaults; "bare, tuned" has those settings of weft that a user of
+// grpc-go could make, so that it tells what the mesh's own work costs.
 //
 // Each contender has a server process and a client process of its own, which take
 // turns in short slices, so that a noisy machine slows all; a ratio is the median
@@ -41,6 +44,7 @@ func main() {
 	peers := flag.String("peers", "all", "which peers; all, none, or names")
 	loads := flag.String("loads", "unary,streams,http", "which loads")
 	quick := flag.Bool("quick", false, "5 rounds of 200ms")
+	profiles := flag.String("profile", "", "folder for CPU and allocation profiles of each process (GODEBUG=memprofilerate=1 for exact counts)")
 	flag.DurationVar(&o.build, "build", 10*time.Minute, "time to build the peers in; one that is not built by then is not run")
 	was, err := contest.Worker(contenders()...)
 	if !was {
@@ -50,7 +54,10 @@ func main() {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		if err = o.parse(*callers, *peers, *loads); err == nil {
+		if *profiles != "" {
+			err = os.Setenv(contest.EnvProfile, *profiles) // the processes inherit it
+		}
+		if err = errors.Join(err, o.parse(*callers, *peers, *loads)); err == nil {
 			err = o.compare(ctx)
 		}
 	}

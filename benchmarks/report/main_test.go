@@ -16,7 +16,7 @@ func sample(t *testing.T) *results {
 	m := machine{CPU: "test", Cores: 2, Date: "2026-01-02", Commit: "abc", GOGC: "100", Versions: map[string]string{"go": "1.26"}}
 	r := &results{}
 	for name, line := range map[string]string{
-		"overhead": `{"bench":"overhead","callers":32,"ratio":0.98,"allocs_bare":140.4,"allocs_weft":144.6,
+		"overhead": `{"bench":"overhead","callers":32,"ratio":0.98,"allocs_bare":140.4,"allocs_weft":144.6,"ratio_tuned":1.01,
 			"peers":{"kratos":{"ratio":0.7,"allocs":190},"haproxy":{"not_run":"not installed"}},
 			"rows":[{"load":"unary","callers":32,"name":"bare","ratio":1},{"load":"unary","callers":32,"name":"weft","ratio":0.98},{"load":"http 2","callers":32,"name":"weft http 2","ratio":0.96}]}`,
 		"slow":     `{"bench":"slow","p99_ms":110,"errors":0,"best_other":"p2c_ewma","best_other_p99_ms":122}`,

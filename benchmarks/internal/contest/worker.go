@@ -52,10 +52,15 @@ func Worker(contenders ...Contender) (was bool, err error) {
 		if c.Name == parts[1] {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			if parts[0] == "server" {
-				return true, w.serve(ctx, c)
+			stop, err := profile(parts[0], c.Name)
+			if err != nil {
+				return true, err
 			}
-			return true, w.call(ctx, c)
+			work := w.call
+			if parts[0] == "server" {
+				work = w.serve
+			}
+			return true, errors.Join(work(ctx, c), stop())
 		}
 	}
 	return true, fmt.Errorf("contest: no contender is named %q", parts[1])
