@@ -2,13 +2,11 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/consul"
-	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/authz"
 	"github.com/weft-mesh/weft/security/authz/consulauthz"
 )
@@ -37,7 +35,9 @@ type AuthorizationConfig struct {
 	// nil: none.
 	External authz.External
 	// Peers are the trust domains of Consul's cluster peerings by the peering's name,
-	// for intentions with a Peer. nil: callers of other trust domains are refused.
+	// for intentions with a Peer; callers of others are refused. nil: those that Consul has,
+	// if it is the identity's CA too and its token has peering:read; else none. Empty
+	// but not nil: none.
 	Peers map[string]string
 	// Localities are where callers run, by the datacenter in their SPIFFE ID, for
 	// conditions. nil: a caller's cloud is its datacenter.
@@ -67,7 +67,7 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 	}
 	cfg := authz.Config{
 		Scope: authz.Scope{
-			Service: m.cfg.Service, TrustDomain: own.ID.TrustDomain().Name(), Peers: c.Peers,
+			Service: m.cfg.Service, TrustDomain: own.ID.TrustDomain().Name(), Peers: m.knownPeers(ctx, own.ID.TrustDomain().Name()),
 			Tags: m.cfg.Tags, Metadata: m.cfg.Metadata,
 		},
 		External: c.External, DryRun: c.DryRun, SampleAllowed: c.SampleAllowed,
@@ -105,6 +105,7 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 		return fmt.Errorf("mesh: Config.Authorization: %w", err)
 	}
 	m.onLeave(m.authorizer.Close)
+	m.watchPeers(cfg.TrustDomain)
 	m.watchCallers()
 	m.awaitRules(ctx, asked)
 	return nil
@@ -163,27 +164,5 @@ func (m *Mesh) awaitRules(ctx context.Context, asked <-chan struct{}) {
 	if err := m.authorizer.WaitReady(ctx); err != nil {
 		m.log.Warn("authz.not_ready", "service", m.cfg.Service,
 			"detail", "the rules for callers are not known yet; until they are the servers refuse every request")
-	}
-}
-
-// mayConnect says whose connections servers accept; requests are judged after.
-func (m *Mesh) mayConnect() security.Authorizer {
-	if m.cfg.Authorize != nil || len(m.cfg.Authorization.Peers) == 0 {
-		return m.cfg.Authorize // nil: members of the own trust domain
-	}
-	return func(p security.PeerID) error {
-		own, err := m.identity.GetX509SVID()
-		if err != nil {
-			return err
-		}
-		if p.MemberOf(own.ID.TrustDomain()) {
-			return nil
-		}
-		for _, td := range m.cfg.Authorization.Peers {
-			if p.TrustDomain().Name() == td {
-				return nil
-			}
-		}
-		return errors.New("neither a member of our own trust domain nor of a peer's")
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/consul"
 	"github.com/weft-mesh/weft/security"
+	"github.com/weft-mesh/weft/security/bundleendpoint"
 	"github.com/weft-mesh/weft/security/files"
 )
 
@@ -70,6 +71,11 @@ type Config struct {
 	Identity security.Source
 	// Files are the PEM files of an identity. Zero: WEFT_SVID_CERT, WEFT_SVID_KEY and WEFT_BUNDLE.
 	Files files.Config
+	// Federation are the bundle endpoints of other trust domains (SPIFFE Federation), whose
+	// members can then prove who they are; what they may do, Authorize and Authorization
+	// say. An empty CacheDir of one is SnapshotDir. nil: none but those that Identity
+	// knows and, with Consul's CA, those of Clouds and of Consul's cluster peerings.
+	Federation []bundleendpoint.Config
 	// DevDir shares one development CA among the processes of one machine.
 	// Empty: WEFT_DEV_DIR; empty too: a CA of this process alone.
 	DevDir string

@@ -15,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/authz"
+	"github.com/weft-mesh/weft/security/bundleendpoint"
 	"github.com/weft-mesh/weft/security/devca"
 )
 
@@ -27,7 +28,9 @@ type Mesh struct {
 	registrar  resolver.Registrar
 	chains     chain.Source   // nil: there are none
 	identity   *security.Live // in front of what openIdentity opened
-	entriesErr func() error   // why newer content of Config.Entries is not in use; nil: there are none
+	federated  []*bundleendpoint.Source
+	peers      peerDomains
+	entriesErr func() error // why newer content of Config.Entries is not in use; nil: there are none
 	authorizer *authz.Authorizer
 	egress     *authz.Egress
 	store      *balancer.Store

@@ -11,19 +11,28 @@ import (
 // openTrust puts two things between the identity and all who use it: the CAs of the
 // other clusters, each for its own trust domain, and the eye on open connections.
 func (m *Mesh) openTrust(own security.Source) error {
+	foreign, err := m.openFederation(own) // first: what is named counts before what is found
+	if err != nil {
+		return err
+	}
 	if m.cfg.identity == "consul" { // others, SPIRE for one, bring what they federate with
-		foreign, err := m.openForeign()
+		clouds, err := m.openForeign()
 		if err != nil {
 			return err
 		}
-		if len(foreign) > 0 {
-			f, err := security.Federate(own, foreign...)
-			if err != nil {
-				return err
-			}
-			m.onLeave(func(context.Context) error { return f.Close() })
-			own = f
+		foreign = append(foreign, clouds...)
+	}
+	peers, err := m.openPeers()
+	if err != nil {
+		return err
+	}
+	if foreign = append(foreign, peers...); len(foreign) > 0 {
+		f, err := security.Federate(own, foreign...)
+		if err != nil {
+			return err
 		}
+		m.onLeave(func(context.Context) error { return f.Close() })
+		own = f
 	}
 	live, err := security.NewLive(own, security.LiveConfig{Authorize: m.mayConnect(), Closed: m.peerClosed})
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
 
-// Foreign is the bundle of one other trust domain, as it changes.
+// Foreign is the bundle of one other trust domain, as it changes. One that implements
+// x509bundle.Source too is asked by that, and may know several.
 type Foreign interface {
 	// Bundle is the newest; nil while there is none, and then nobody of it is trusted.
 	Bundle() *x509bundle.Bundle
@@ -102,7 +103,11 @@ func (f *Federated) GetX509BundleForTrustDomain(td spiffeid.TrustDomain) (*x509b
 		return nil, err
 	}
 	for _, x := range f.foreign {
-		if b := x.Bundle(); b != nil && b.TrustDomain() == td {
+		b := x.Bundle()
+		if many, ok := x.(x509bundle.Source); ok {
+			b, _ = many.GetX509BundleForTrustDomain(td) // none is nil
+		}
+		if b != nil && b.TrustDomain() == td {
 			return b, nil
 		}
 	}

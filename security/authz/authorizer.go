@@ -67,7 +67,8 @@ type Authorizer struct {
 	state atomic.Pointer[state]
 
 	mu      sync.Mutex
-	layers  []*Policy // by source; nil: not known yet
+	peers   map[string]string // as Config.Peers; replaced, never written to
+	layers  []*Policy         // by source; nil: not known yet
 	raw     []Rules
 	changed chan struct{}
 	ready   chan struct{}
@@ -102,12 +103,8 @@ func New(cfg Config) (*Authorizer, error) {
 	if cfg.LogRate < 0 {
 		return nil, fmt.Errorf("authz: Config.LogRate is %d, want 0 or more", cfg.LogRate)
 	}
-	seen := map[string]string{}
-	for peer, td := range cfg.Peers {
-		if td == "" || td == cfg.TrustDomain || seen[td] != "" {
-			return nil, fmt.Errorf("authz: Config.Peers: trust domain %q of peer %q is empty, our own, or of two peers", clip(td), clip(peer))
-		}
-		seen[td] = peer
+	if err := checkPeers(cfg.Peers, cfg.TrustDomain); err != nil {
+		return nil, fmt.Errorf("authz: Config.Peers: %w", err)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -121,6 +118,7 @@ func New(cfg Config) (*Authorizer, error) {
 		layers: make([]*Policy, len(cfg.Sources)), raw: make([]Rules, len(cfg.Sources)),
 		changed: make(chan struct{}), ready: make(chan struct{}), live: map[*Live]struct{}{},
 	}
+	a.peers = cfg.Peers
 	a.audit = newAudit(cfg)
 	a.keys = newRemoteKeys(run, &a.wg, a.log, a.keysChanged)
 	a.state.Store(&state{})
@@ -170,8 +168,7 @@ func (a *Authorizer) Close(ctx context.Context) error {
 
 // set puts the rules of one source in force.
 func (a *Authorizer) set(i int, r Rules) {
-	p := compile(r, a.cfg.Scope, a.keys)
-	a.mu.Lock()
+	p := a.compileLocked(r) // leaves it locked
 	first := a.layers[i] == nil
 	a.layers[i], a.raw[i] = p, r
 	known := a.publishLocked()
@@ -183,12 +180,17 @@ func (a *Authorizer) set(i int, r Rules) {
 	}
 	a.keys.retain(uris)
 	a.mu.Unlock()
-	for _, err := range p.problems {
-		a.log.Error("authz.rule_refused", "service", a.cfg.Service, "version", p.version, "error", clip(err.Error()))
-	}
+	a.tell(p)
 	a.log.Info("authz.rules", "service", a.cfg.Service, "version", p.version, "rules", len(p.rules),
 		"default", string(p.fallback), "problems", len(p.problems), "first", first, "known", known)
 	a.review()
+}
+
+// tell logs what could not be honoured.
+func (a *Authorizer) tell(p *Policy) {
+	for _, err := range p.problems {
+		a.log.Error("authz.rule_refused", "service", a.cfg.Service, "version", p.version, "error", clip(err.Error()))
+	}
 }
 
 // publishLocked makes the layers visible to requests.

@@ -25,10 +25,11 @@ var Events = []string{
 	"identity.connected", "identity.lost", "identity.loaded", "identity.refused",
 	"identity.cache_failed", "identity.cache_unusable",
 	"svid.rotated", "svid.expiring", "svid.expired", "svid.rejected", "svid.renewal_failed",
-	"bundle.updated", "bundle.lost", "bundle.removed", "trust_domain.updated", "trust_domain.unknown",
+	"bundle.updated", "bundle.lost", "bundle.removed", "bundle.connected", "bundle.emptied", "bundle.loaded", "bundle.unserved",
+	"bundle.cache_failed", "bundle.cache_unusable", "peers.updated", "peers.refused", "peers.unknown", "trust_domain.updated", "trust_domain.unknown",
 	"key.readable", "devca.in_use", "peer.rejected", "peer.closed", "peer.plaintext", "sidecars.found",
 
 	"authz.denied", "authz.would_deny", "authz.allowed", "authz.egress_denied", "authz.not_ready", "authz.rules", "authz.rule_refused",
 	"authz.rules_loaded", "authz.rules_held", "authz.source_connected", "authz.source_lost", "authz.source_ended",
-	"authz.cache_unusable", "authz.cache_failed", "authz.default_unknown", "authz.file_refused", "authz.keys", "authz.keys_unavailable",
+	"authz.cache_unusable", "authz.cache_failed", "authz.default_unknown", "authz.file_refused", "authz.keys", "authz.peers", "authz.peers_refused", "authz.keys_unavailable",
 }
