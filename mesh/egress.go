@@ -14,7 +14,8 @@ import (
 type EgressConfig struct {
 	// Allow are hosts: "api.example.com", "api.example.com:8443", "*.example.com", an IP
 	// address or a network, see authz.EgressConfig. With one, a host that has a dot or is
-	// an address is outside the mesh, unless Config.Services names it. Empty:
+	// an address is outside the mesh, unless Config.Services names it. A name that leads to
+	// loopback or link-local addresses is refused unless they are allowed too. Empty:
 	// WEFT_EGRESS, a comma list; empty too: none.
 	Allow []string
 	// DryRun lets every host outside be called and logs what Allow would refuse

@@ -15,7 +15,7 @@ func (m *Mesh) openOutside(members http.RoundTripper) http.RoundTripper {
 	}
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: m.cfg.ConnectTimeout}).DialContext,
+		DialContext:            m.egress.Dial(net.Dialer{Timeout: m.cfg.ConnectTimeout}),
 		TLSHandshakeTimeout:    m.cfg.ConnectTimeout,
 		IdleConnTimeout:        httpIdleTimeout,
 		MaxResponseHeaderBytes: maxHeaderList,

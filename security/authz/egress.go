@@ -118,23 +118,33 @@ func hostName(s string) (string, error) {
 
 // Check reports whether host and port may be called; nil: yes.
 func (e *Egress) Check(host, port string) error {
-	name, err := hostName(host)
-	if err == nil && slices.ContainsFunc(e.rules, func(r egressRule) bool { return r.match(name, port) }) {
+	if e.allows(host, port) {
 		return nil
 	}
-	d := Decision{Rule: "egress", Err: ErrEgress}
-	if err != nil {
-		d.reason = err.Error()
+	reason := ""
+	if _, err := hostName(host); err != nil {
+		reason = err.Error()
 	}
+	return e.refuse(host+":"+port, reason,
+		fmt.Errorf("authz: call to %s: %w; allow it in EgressConfig.Allow", clip(net.JoinHostPort(host, port)), ErrEgress))
+}
+
+func (e *Egress) allows(host, port string) bool {
+	name, err := hostName(host)
+	return err == nil && slices.ContainsFunc(e.rules, func(r egressRule) bool { return r.match(name, port) })
+}
+
+// refuse logs a refusal, and gives it back unless this is a dry run.
+func (e *Egress) refuse(to, reason string, err error) error {
 	event := "authz.egress_denied"
 	if e.cfg.DryRun {
 		event = "authz.egress_would_deny"
 	}
-	e.audit.refused(event, &Request{Protocol: "egress", Path: host + ":" + port}, &d)
+	e.audit.refused(event, &Request{Protocol: "egress", Path: to}, &Decision{Rule: "egress", Err: ErrEgress, reason: reason})
 	if e.cfg.DryRun {
 		return nil
 	}
-	return fmt.Errorf("authz: call to %s: %w; allow it in EgressConfig.Allow", clip(net.JoinHostPort(host, port)), ErrEgress)
+	return err
 }
 
 func (r *egressRule) match(host, port string) bool {

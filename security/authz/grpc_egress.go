@@ -11,9 +11,10 @@ import (
 )
 
 // EgressDialer is the option of a gRPC connection to the outside: each address that
-// it dials must be allowed. Name the target passthrough:///host:port, so that what
+// it dials must be allowed, and what it turns out to be, see Egress.Dial. Name the target passthrough:///host:port, so that what
 // is dialled is the name; with dns:/// it is the addresses that the name has.
 func EgressDialer(e *Egress) grpc.DialOption {
+	dial := e.Dial(net.Dialer{})
 	return grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -22,7 +23,7 @@ func EgressDialer(e *Egress) grpc.DialOption {
 		if err := e.Check(host, port); err != nil {
 			return nil, err
 		}
-		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		return dial(ctx, "tcp", addr)
 	})
 }
 

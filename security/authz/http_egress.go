@@ -9,7 +9,9 @@ import (
 // are judged like requests, because a client sends each through its transport.
 //
 // The names of the mesh are not among the hosts: put it under clients that talk to
-// the outside only. next must not be nil; what it does with a proxy is its own matter.
+// the outside only. next must not be nil; give an http.Transport Egress.Dial as its
+// DialContext, so that no allowed name leads to this machine. What next does with a
+// proxy is its own matter.
 func EgressTransport(e *Egress, next http.RoundTripper) http.RoundTripper {
 	return &egressTransport{e, next}
 }

@@ -29,7 +29,7 @@ var Events = []string{
 	"bundle.cache_failed", "bundle.cache_unusable", "peers.updated", "peers.refused", "peers.unknown", "trust_domain.updated", "trust_domain.unknown",
 	"key.readable", "devca.in_use", "peer.rejected", "peer.closed", "peer.plaintext", "sidecars.found",
 
-	"authz.denied", "authz.would_deny", "authz.allowed", "authz.egress_denied", "authz.not_ready", "authz.rules", "authz.rule_refused",
+	"authz.denied", "authz.would_deny", "authz.allowed", "authz.egress_denied", "authz.egress_would_deny", "authz.revoked", "authz.not_ready", "authz.rules", "authz.rule_refused",
 	"authz.rules_loaded", "authz.rules_held", "authz.source_connected", "authz.source_lost", "authz.source_ended",
 	"authz.cache_unusable", "authz.cache_failed", "authz.default_unknown", "authz.file_refused", "authz.keys", "authz.peers", "authz.peers_refused", "authz.keys_unavailable",
 }
