@@ -23,6 +23,8 @@ var rules = []rule{
 	{"tested", tested},
 	{"package docs and examples", packageDocs},
 	{"the README's code is compiled", readme},
+	{"each defence has its test", defended},
+	{"no hidden pages", hiddenPages},
 	{"nothing left undone", noLoose},
 }
 
@@ -105,6 +107,14 @@ func TestRulesFind(t *testing.T) {
 		{"README not compiled", readme, map[string]string{"mesh/a.go": "package mesh", "README.md": "# x\n```go\nf()\n```\n"}, "README.md:2: the first Go block"},
 		{"README compiled", readme, map[string]string{"mesh/a.go": "package mesh", "README.md": "```go\nf() // x\ng()\n```\n", "mesh/e_test.go": "package mesh\nfunc e() {\n\tf()   // x\n\n\tg()\n}"}, ""},
 		{"README without code", readme, map[string]string{"mesh/a.go": "package mesh", "README.md": "x"}, "README.md:1: no ```go block"},
+
+		{"test gone", defended, map[string]string{"mesh/a_test.go": "package mesh\nfunc TestA() {}", "SECURITY.md": "| threat | test |\n|---|---|\n| x | `mesh` TestA, TestB |"}, "SECURITY.md:3: TestB is not a test of \"mesh\""},
+		{"test of another package", defended, map[string]string{"mesh/a_test.go": "package mesh\nfunc TestA() {}", "security/x/a_test.go": "package x\nfunc TestX() {}", "SECURITY.md": "All tests are in `mesh`\n| threat | test |\n|---|---|\n| x | TestA; `x` TestX, TestA |"}, "SECURITY.md:4: TestA is not a test of \"security/x\""},
+		{"row without a test", defended, map[string]string{"SECURITY.md": "| threat | test |\n|---|---|\n| x | trust us |"}, "SECURITY.md:3: the row names no test"},
+		{"another table", defended, map[string]string{"SECURITY.md": "| version | fixes |\n|---|---|\n| x | y |"}, ""},
+		{"profiler", hiddenPages, map[string]string{"mesh/a.go": "package mesh\nimport _ \"net/http/pprof\""}, "mesh/a.go:2: package net/http/pprof"},
+		{"default mux", hiddenPages, map[string]string{"mesh/a.go": "package mesh\nfunc f() { http.Handle(\"/\", nil) }"}, "mesh/a.go:2: http.Handle"},
+		{"own mux", hiddenPages, map[string]string{"mesh/a.go": "package mesh\nfunc f() { http.NewServeMux().Handle(\"/\", nil) }"}, ""},
 
 		{"unfinished", noLoose, map[string]string{"mesh/a.go": "package mesh\n// TO" + "DO: more"}, "mesh/a.go:2: \"TO" + "DO\""},
 		{"unfinished phrase", noLoose, map[string]string{"x.md": "Good enough For" + " now."}, "x.md:1:"},
