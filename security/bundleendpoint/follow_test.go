@@ -189,9 +189,9 @@ func TestBadAnswers(t *testing.T) {
 		"too many":     {body(string(manyDoc)), "authorities, the limit"},
 		"no CA":        {body(string(leafDoc)), "no CA certificate"},
 		"status":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "status 500"},
-		"another host": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, 302) }, "another host"},
-		"plain HTTP":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://"+r.Host, 302) }, "another host"},
-		"in circles":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, "redirects"},
+		"another host": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "another host"},
+		"plain HTTP":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://"+r.Host, http.StatusFound) }, "another host"},
+		"in circles":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirects"},
 		"slow": {func(_ http.ResponseWriter, r *http.Request) {
 			select {
 			case <-hang:

@@ -3,31 +3,30 @@ package consulca
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
-// shown stands for a secret where a value is printed.
-const shown = "***"
+// shown is the configuration as it may be printed: Token is a secret, and Client has one.
+type shown struct {
+	Service, GRPCAddr                string
+	Token, TokenFile                 string
+	Datacenter, Namespace, Partition string
+	Wait, MaxBackoff                 time.Duration
+	CacheDir                         string
+}
 
-// redacted is the configuration as it may be shown.
-func (c Config) redacted() Config {
+func (c Config) shown() shown {
 	if c.Token != "" {
-		c.Token = shown
+		c.Token = "***"
 	}
-	c.Client, c.GRPCTLS, c.ExtraBundles, c.Logger = nil, nil, nil, nil // they say nothing, or too much
-	return c
+	return shown{c.Service, c.GRPCAddr, c.Token, c.TokenFile, c.Datacenter, c.Namespace, c.Partition, c.Wait, c.MaxBackoff, c.CacheDir}
 }
 
 // Format implements fmt.Formatter, so that no verb prints Token.
-func (c Config) Format(f fmt.State, verb rune) {
-	type plain Config
-	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c.redacted()))
-}
+func (c Config) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), c.shown()) }
 
 // MarshalJSON implements json.Marshaler, without Token.
-func (c Config) MarshalJSON() ([]byte, error) {
-	type plain Config
-	return json.Marshal(plain(c.redacted()))
-}
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.shown()) }
 
 // Format implements fmt.Formatter: what is within holds a token and a private key.
 func (s *Source) Format(f fmt.State, _ rune) {

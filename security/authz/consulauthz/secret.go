@@ -3,30 +3,28 @@ package consulauthz
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
-	"github.com/hashicorp/consul/api"
+	"github.com/weft-mesh/weft/security/authz"
 )
 
 // shown is the configuration as it may be printed: API holds a token.
-func (c Config) shown() Config {
-	if c.API != nil {
-		c.API = &api.Config{Scheme: c.API.Scheme, Datacenter: c.API.Datacenter, TokenFile: c.API.TokenFile}
-	}
-	c.Logger = nil
-	return c
+type shown struct {
+	Service, CacheDir string
+	Default           authz.Action
+	Wait, MaxBackoff  time.Duration
+	Hold              time.Duration
+}
+
+func (c Config) shown() shown {
+	return shown{c.Service, c.CacheDir, c.Default, c.Wait, c.MaxBackoff, c.Hold}
 }
 
 // Format implements fmt.Formatter, so that no verb prints the token.
-func (c Config) Format(f fmt.State, verb rune) {
-	type plain Config
-	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c.shown()))
-}
+func (c Config) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), c.shown()) }
 
 // MarshalJSON implements json.Marshaler, without the token.
-func (c Config) MarshalJSON() ([]byte, error) {
-	type plain Config
-	return json.Marshal(plain(c.shown()))
-}
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.shown()) }
 
 // Format implements fmt.Formatter: what is within holds a token.
 func (s *Source) Format(f fmt.State, _ rune) {
