@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +38,11 @@ func (m *Mesh) openPeers() ([]security.Foreign, error) {
 		return nil, err
 	}
 	m.onLeave(func(context.Context) error { release(); return nil })
-	p, err := consulca.FollowPeers(consulca.PeersConfig{Client: client, Logger: m.log})
+	cfg := consulca.PeersConfig{Client: client, Logger: m.log}
+	if m.cfg.SnapshotDir != "" {
+		cfg.CacheFile = filepath.Join(m.cfg.SnapshotDir, "peers-"+m.cfg.Service+".json")
+	}
+	p, err := consulca.FollowPeers(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -62,16 +67,21 @@ func (m *Mesh) knownPeers(ctx context.Context, own string) map[string]string {
 	case <-p.Asked():
 	case <-ctx.Done():
 	}
-	return m.peers.take(own)
+	return m.takePeers(own)
 }
 
-// take reads what Consul has now, for authorization.
-func (d *peerDomains) take(own string) map[string]string {
-	next := d.follow.Domains()
-	maps.DeleteFunc(next, func(_, td string) bool { return td == own }) // what a peer says of itself does not make it us
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.byName = next
+// takePeers reads what Consul has now, for authorization.
+func (m *Mesh) takePeers(own string) map[string]string {
+	next := m.peers.follow.Domains()
+	for name, td := range next {
+		if td == own { // what a peer says of itself does not make it us
+			delete(next, name)
+			m.log.Warn("peers.refused", "service", m.cfg.Service, "peer", name, "detail", "it says that it is our own trust domain")
+		}
+	}
+	m.peers.mu.Lock()
+	defer m.peers.mu.Unlock()
+	m.peers.byName = next
 	return maps.Clone(next)
 }
 
@@ -92,7 +102,7 @@ func (m *Mesh) watchPeers(own string) {
 	wg.Go(func() {
 		for {
 			changed := p.Changed()
-			if err := m.authorizer.SetPeers(m.peers.take(own)); err != nil {
+			if err := m.authorizer.SetPeers(m.takePeers(own)); err != nil {
 				m.log.Error("authz.peers_refused", "service", m.cfg.Service, "error", err)
 			}
 			select {

@@ -27,6 +27,9 @@ type PeersConfig struct {
 	Wait time.Duration
 	// MaxBackoff bounds the random pause after a failed query. 0 is 30 s.
 	MaxBackoff time.Duration
+	// CacheFile keeps the peerings of the last run for a start while the agent is away, for
+	// three days at most. Empty keeps nothing.
+	CacheFile string
 	// Logger gets the events. Nil discards them.
 	Logger *slog.Logger
 }
@@ -49,6 +52,8 @@ type Peers struct {
 	changed chan struct{}
 	err     error
 	refused string // what could not be read, as it was told last
+	saved   time.Time
+	unsaved bool
 }
 
 // FollowPeers starts following. It does not wait for the first answer. The caller must
@@ -131,6 +136,7 @@ func (p *Peers) Close() error {
 }
 
 func (p *Peers) run(ctx context.Context) {
+	p.load()
 	var index uint64
 	first := sync.OnceFunc(func() { close(p.asked) })
 	for failures := 0; ctx.Err() == nil; {
@@ -149,8 +155,10 @@ func (p *Peers) run(ctx context.Context) {
 			got = 0
 		case got == index && index > 0: // nothing new, whatever the body says
 			p.fail(nil)
+			p.save()
 		default:
 			p.take(list)
+			p.save()
 			first()
 		}
 		index, failures = got, 0
@@ -162,7 +170,11 @@ func (p *Peers) run(ctx context.Context) {
 }
 
 func (p *Peers) ask(ctx context.Context, index uint64) ([]*api.Peering, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Wait+p.cfg.Wait/16+5*time.Second)
+	within := p.cfg.Wait + p.cfg.Wait/16 + 5*time.Second
+	if index == 0 {
+		within = 10 * time.Second // it does not block
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	q := (&api.QueryOptions{WaitIndex: index, WaitTime: p.cfg.Wait}).WithContext(ctx)
 	list, meta, err := p.cfg.Client.Peerings().List(ctx, q)
@@ -213,7 +225,7 @@ func (p *Peers) take(list []*api.Peering) {
 	if maps.EqualFunc(p.byName, next, func(a, b *x509bundle.Bundle) bool { return a.Equal(b) }) {
 		return
 	}
-	p.byName = next
+	p.byName, p.unsaved = next, true
 	p.cfg.Logger.Info("peers.updated", "peers", slices.Sorted(maps.Keys(next)))
 	close(p.changed)
 	p.changed = make(chan struct{})

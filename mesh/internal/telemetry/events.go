@@ -26,7 +26,7 @@ var Events = []string{
 	"identity.cache_failed", "identity.cache_unusable",
 	"svid.rotated", "svid.expiring", "svid.expired", "svid.rejected", "svid.renewal_failed",
 	"bundle.updated", "bundle.lost", "bundle.removed", "bundle.connected", "bundle.emptied", "bundle.loaded", "bundle.unserved",
-	"bundle.cache_failed", "bundle.cache_unusable", "peers.updated", "peers.refused", "peers.unknown", "trust_domain.updated", "trust_domain.unknown",
+	"bundle.cache_failed", "bundle.cache_unusable", "peers.updated", "peers.refused", "peers.unknown", "peers.cache_failed", "peers.cache_unusable", "trust_domain.updated", "trust_domain.unknown",
 	"key.readable", "devca.in_use", "peer.rejected", "peer.closed", "peer.plaintext", "sidecars.found",
 
 	"authz.denied", "authz.would_deny", "authz.allowed", "authz.egress_denied", "authz.egress_would_deny", "authz.revoked", "authz.not_ready", "authz.rules", "authz.rule_refused",
