@@ -148,6 +148,9 @@ func (p *Peers) run(ctx context.Context) {
 			index = 0
 			p.fail(err)
 			first()
+			if denied(err) { // for long, as a rule
+				sleep(ctx, p.cfg.MaxBackoff)
+			}
 			sleep(ctx, backoff(failures, p.cfg.MaxBackoff))
 			failures++
 			continue
@@ -200,12 +203,16 @@ func (p *Peers) fail(err error) {
 		return
 	}
 	level, detail := slog.LevelWarn, "the last peerings stay in use"
-	var status api.StatusError
-	if errors.As(err, &status) && status.Code == http.StatusForbidden {
+	if denied(err) {
 		// Usual for a token that only a service's identity goes with.
 		level, detail = slog.LevelInfo, "the token lacks peering:read, so callers of peered clusters are not known; give it that, or name them in the configuration"
 	}
 	p.cfg.Logger.Log(context.Background(), level, "peers.unknown", "detail", detail, "error", p.err)
+}
+
+func denied(err error) bool {
+	var status api.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusForbidden
 }
 
 // take puts what the agent lists in use.
