@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,7 +16,8 @@ const (
 	pingTimeout = 4 * time.Second
 )
 
-// poolHost stands for the endpoint in URLs that its own http.Transport sees.
+// poolHost stands for the endpoint in URLs that its own http.Transport sees. A port
+// follows it, which net/http would else look for several times per request.
 const poolHost = "endpoint.weft.invalid"
 
 // pool is the Conn of a node: an http.Transport of its own.
@@ -75,23 +77,22 @@ func (p *pool) newTransport(protocol string) *http.Transport {
 	}
 }
 
-// roundTrip sends req over the pool. The caller is inside the gate.
-func (p *pool) roundTrip(req *http.Request, body *heldBody) (*http.Response, error) {
-	r := *req
-	u := *req.URL
+// roundTrip sends a's request over the pool. The caller is inside the gate.
+func (p *pool) roundTrip(a *sent, body io.ReadCloser) (*http.Response, error) {
+	a.out, a.url = *a.req, *a.req.URL
+	r, u := &a.out, &a.url
 	if r.Host == "" {
 		r.Host = u.Host
 	}
-	u.Host = poolHost
-	u.Scheme = "https"
+	u.Scheme, u.Host = "https", poolHost+":443"
 	if p.s.t.cfg.Plaintext {
-		u.Scheme = "http"
+		u.Scheme, u.Host = "http", poolHost+":80"
 	}
-	r.URL = &u
+	r.URL = u
 	if body != nil {
 		r.Body = body
 	}
-	return p.rt.RoundTrip(&r)
+	return p.rt.RoundTrip(r)
 }
 
 // Close retires the pool: nobody gets in any more, and the last one out closes
