@@ -11,7 +11,8 @@ import (
 
 // TimeoutKey is the HTTP header with the time that the caller still gives to a
 // request, in the syntax of gRPC's header grpc-timeout: up to eight digits and a
-// unit, "250m" for 250 ms. It is relative, so that clocks need not agree. A
+// unit, "250m" for 250 ms. It is relative, so that clocks need not agree; an
+// [HTTPClient] rounds it up, by 1 % or 10 ms at most, so that few values are sent. A
 // server at a trust border removes it: whoever may set it can make calls fail.
 const TimeoutKey = "weft-timeout"
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// httpCall is a request and the attempt it makes.
+// httpCall is a request, the attempt it makes, and the body that ends it, in one piece.
 type httpCall struct {
 	c    *HTTPClient
 	l    *Loop
@@ -23,7 +23,8 @@ type httpCall struct {
 	mu      sync.Mutex // hedged attempts run at the same time
 	replies []httpReply
 	first   [1]httpReply // room for the usual number
-	stamp   [1]string    // weft-timeout of the first attempt
+	out     http.Request // as the first attempt sends it
+	end     endBody      // of the response that counts
 }
 
 type httpReply struct {
@@ -75,7 +76,11 @@ func (h *httpCall) send(ctx context.Context, n int) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resilience: the request's GetBody: %w: %w", ErrUnsent, err)
 	}
-	req := h.req.WithContext(ctx)
+	req := &h.out
+	if n > 1 { // the first attempt may still read its own
+		req = new(http.Request)
+	}
+	*req = *h.req.WithContext(ctx)
 	req.Body = body
 	if h.body.none {
 		req.Body = h.req.Body
@@ -94,6 +99,14 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 	if n <= 1 && !has {
 		return
 	}
+	var left *stamp
+	if has {
+		left = h.c.stamps.of(time.Until(end))
+		if n <= 1 && len(req.Header) == 0 {
+			req.Header = left.header
+			return
+		}
+	}
 	req.Header = maps.Clone(req.Header) // the values stay shared, and are only read
 	if req.Header == nil {
 		req.Header = http.Header{}
@@ -102,12 +115,7 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 		req.Header[attemptHeader] = []string{strconv.Itoa(n)}
 	}
 	if has {
-		stamp := h.stamp[:]
-		if n > 1 { // the first attempt may still read its own
-			stamp = make([]string, 1)
-		}
-		stamp[0] = FormatTimeout(time.Until(end))
-		req.Header[timeoutHeader] = stamp
+		req.Header[timeoutHeader] = left.header[timeoutHeader]
 	}
 }
 
@@ -143,16 +151,17 @@ func (h *httpCall) take(ctx context.Context, r Result) (*http.Response, error) {
 	if r.attempt == nil && r.call == nil && h.c.cfg.Report == nil {
 		return resp, nil
 	}
-	e := &httpEnd{h: h, ctx: reply.ctx, r: r}
+	e := &h.end
+	e.h, e.ctx, e.r = h, reply.ctx, r
 	if resp.Body == nil || resp.Body == http.NoBody {
 		e.end(nil)
 		return resp, nil
 	}
-	b := endBody{resp.Body, e}
+	e.ReadCloser = resp.Body
 	if w, ok := resp.Body.(io.Writer); ok { // 101 Switching Protocols
-		resp.Body = &endConn{b, w}
+		resp.Body = &endConn{e, w}
 	} else {
-		resp.Body = &b
+		resp.Body = e
 	}
 	return resp, nil
 }
@@ -178,49 +187,45 @@ func discard(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// httpEnd ends a call with its response's body.
-type httpEnd struct {
+// endBody ends a call with its response's body.
+type endBody struct {
+	io.ReadCloser
 	h    *httpCall
 	ctx  context.Context
 	r    Result
 	over atomic.Bool
 }
 
-func (e *httpEnd) end(err error) {
-	if e.over.Swap(true) {
+func (b *endBody) end(err error) {
+	if b.over.Swap(true) {
 		return
 	}
 	if err != nil && err != io.EOF {
-		e.r.Outcome = e.h.outcome(e.ctx, VerdictFrom(e.ctx), nil, err)
-		e.r.Outcome.Silent = false // the answer had begun
+		b.r.Outcome = b.h.outcome(b.ctx, VerdictFrom(b.ctx), nil, err)
+		b.r.Outcome.Silent = false // the answer had begun
 	}
-	e.r.End()
-	e.h.report(e.ctx, e.r)
-}
-
-type endBody struct {
-	io.ReadCloser
-	e *httpEnd
+	b.r.End()
+	b.h.report(b.ctx, b.r)
 }
 
 func (b *endBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.e.end(err)
+		b.end(err)
 	}
 	return n, err
 }
 
 func (b *endBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.e.end(nil)
+	b.end(nil)
 	return err
 }
 
 // endConn is a switched connection: its reader's end is not its writer's, so only
 // Close ends the call.
 type endConn struct {
-	endBody
+	*endBody
 	io.Writer
 }
 

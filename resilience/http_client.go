@@ -47,7 +47,8 @@ type HTTPClient struct {
 	cfg  HTTPClientConfig
 	next http.RoundTripper
 
-	stock bool // no Classify of its own
+	stock  bool // no Classify of its own
+	stamps stamps
 
 	mu    sync.RWMutex
 	loops map[string]*Loop // without LoopFor
