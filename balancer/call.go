@@ -105,12 +105,17 @@ func (c *callContext) Value(key any) any {
 // NewCall begins a logical call: a context that carries it, and the call, to be
 // completed before the context is used. It takes the hash key of [WithHash].
 func NewCall(ctx context.Context, service, method string) (context.Context, *Call) {
-	c := &callContext{Context: ctx}
+	c := &callContext{}
+	c.begin(ctx, service, method)
+	return c, &c.call
+}
+
+func (c *callContext) begin(ctx context.Context, service, method string) {
+	c.Context = ctx
 	c.call.Service, c.call.Method = service, method
 	if h, ok := ctx.Value(hashKey{}).(uint64); ok {
 		c.call.Hash, c.call.HasHash = h, true
 	}
-	return c, &c.call
 }
 
 // CallFrom returns the context's call, or nil.
