@@ -21,32 +21,50 @@ func NewHTTPInbound(next http.Handler, cfg InboundConfig) *HTTPInbound {
 	return &HTTPInbound{cfg: cfg, next: next}
 }
 
+// inboundCall is a request that is served, in one piece.
+type inboundCall struct {
+	lateContext
+	in  Inbound
+	w   markingWriter
+	req http.Request // as the handler gets it
+}
+
+func (c *inboundCall) Value(key any) any {
+	if key == (inboundKey{}) {
+		return &c.in
+	}
+	return c.lateContext.Value(key)
+}
+
 // ServeHTTP implements http.Handler. What is too late gets status 504.
 func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	ctx, attempt := req.Context(), 1
+	h.serve(new(inboundCall), w, req)
+}
+
+func (h *HTTPInbound) serve(c *inboundCall, w http.ResponseWriter, req *http.Request) {
+	c.Context, c.in.Attempt = req.Context(), 1
 	if !h.cfg.Untrusted {
 		if v := req.Header[attemptHeader]; len(v) == 1 {
-			attempt = ParseAttempt(v[0])
+			c.in.Attempt = ParseAttempt(v[0])
 		}
 		if v := req.Header[timeoutHeader]; len(v) == 1 {
 			if d, ok := ParseTimeout(v[0]); ok && d != NoTimeout {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, d)
-				defer cancel()
+				c.limit(d)
+				defer c.leave()
 			}
 		}
 	}
-	e, err := h.cfg.Deadline.enter(ctx, req.Method, false)
+	e, err := h.cfg.Deadline.enter(c, req.Method, false)
 	if err != nil {
 		w.Header().Set(RetriedKey, "1") // another server would be as late
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
-	ctx, in := NewInbound(ctx, attempt)
-	m := &markingWriter{ResponseWriter: w, in: in}
-	h.next.ServeHTTP(m, req.WithContext(ctx))
+	c.w = markingWriter{ResponseWriter: w, in: &c.in}
+	c.req = *req.WithContext(c)
+	h.next.ServeHTTP(&c.w, &c.req)
 	// The time of a failure says nothing about the time that the work takes.
-	if m.status < 500 && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if c.w.status < 500 && !errors.Is(c.Err(), context.DeadlineExceeded) {
 		e.done(Outcome{Class: Success})
 	}
 }
