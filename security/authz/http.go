@@ -3,6 +3,7 @@ package authz
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/weft-mesh/weft/security"
 )
@@ -27,21 +28,29 @@ func (h httpHeaders) each(f func(name string, values []string)) {
 // The server must use [security.HTTPServerTLS]: who called is known from the
 // connection only.
 func HTTPHandler(a *Authorizer, next http.Handler) http.Handler {
-	return &httpHandler{a, next}
+	return &httpHandler{a: a, next: next}
 }
 
 type httpHandler struct {
 	a    *Authorizer
 	next http.Handler
+	ids  [64]atomic.Pointer[knownPeer]
+}
+
+// judged is a request that is judged and served, in one piece.
+type judged struct {
+	admitted
+	req Request
+	out http.Request // as the handler gets it
 }
 
 // ServeHTTP implements http.Handler.
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	caller, _ := security.PeerFromRequest(req)
-	r := &Request{
-		Caller: caller, Protocol: "http", Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery,
+	j := &judged{req: Request{
+		Caller: h.caller(req), Protocol: "http", Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery,
 		Authority: req.Host, Headers: httpHeaders(req.Header),
-	}
+	}}
+	r := &j.req
 	path, err := h.path(req)
 	if err != nil {
 		d := h.a.finish(r, ambiguous(err))
@@ -59,7 +68,27 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			delete(req.Header, name)
 		}
 	}
-	h.next.ServeHTTP(w, routed(req, &admitted{Context: req.Context(), Admission: r.admission(&d)}, path))
+	j.Context, j.Admission = req.Context(), r.admission(&d)
+	h.next.ServeHTTP(w, j.routed(req, path))
+}
+
+// caller is who sent a request, read once from the certificate of a connection.
+func (h *httpHandler) caller(req *http.Request) security.PeerID {
+	cs := req.TLS
+	if cs == nil || !cs.HandshakeComplete || len(cs.PeerCertificates) == 0 || len(cs.PeerCertificates[0].Signature) == 0 {
+		id, _ := security.PeerFromRequest(req)
+		return id
+	}
+	leaf := cs.PeerCertificates[0]
+	slot := &h.ids[int(leaf.Signature[len(leaf.Signature)-1])%len(h.ids)]
+	if k := slot.Load(); k != nil && k.cert == leaf {
+		return k.id
+	}
+	id, ok := security.PeerFromRequest(req)
+	if ok {
+		slot.Store(&knownPeer{leaf, id})
+	}
+	return id
 }
 
 // path is the one spelling of the request's path.
@@ -86,8 +115,9 @@ func (h *httpHandler) path(req *http.Request) (string, error) {
 
 // routed is the request with the path that was judged, whichever field a router
 // looks at.
-func routed(req *http.Request, ctx *admitted, path string) *http.Request {
-	out := req.WithContext(ctx)
+func (j *judged) routed(req *http.Request, path string) *http.Request {
+	out := &j.out
+	*out = *req.WithContext(&j.admitted)
 	if req.URL.RawPath != "" || req.URL.Scheme != "" || req.URL.Host != "" {
 		u := *req.URL
 		u.Path, u.RawPath, u.Scheme, u.Host = path, "", "", ""
