@@ -180,8 +180,9 @@ func (w *statusWriter) outcome(ctx context.Context) Outcome {
 	if ctx.Err() != nil {
 		return Outcome{}
 	}
-	if w.status == 0 {
-		return Outcome{Class: Success}
+	if w.status < 500 && w.status != http.StatusTooManyRequests {
+		// Without a look at the header, of which net/http would make a copy.
+		return Outcome{Class: Success, Code: uint16(w.status)}
 	}
 	return FromHTTP(&http.Response{StatusCode: w.status, Header: w.Header()}, nil, false)
 }

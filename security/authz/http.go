@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -81,7 +82,7 @@ func (h *httpHandler) caller(req *http.Request) security.PeerID {
 	}
 	leaf := cs.PeerCertificates[0]
 	slot := &h.ids[int(leaf.Signature[len(leaf.Signature)-1])%len(h.ids)]
-	if k := slot.Load(); k != nil && k.cert == leaf {
+	if k := slot.Load(); k != nil && (k.cert == leaf || bytes.Equal(k.cert.Raw, leaf.Raw)) { // connections share certificates
 		return k.id
 	}
 	id, ok := security.PeerFromRequest(req)
