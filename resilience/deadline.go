@@ -130,7 +130,14 @@ type entry struct {
 
 func (e entry) done(o Outcome) {
 	if e.seen != nil && o.Class == Success {
-		e.seen.record(time.Since(e.start))
+		e.took(time.Since(e.start), o)
+	}
+}
+
+// took is done for who has read the clock.
+func (e entry) took(d time.Duration, o Outcome) {
+	if e.seen != nil && o.Class == Success {
+		e.seen.record(d)
 	}
 }
 
@@ -139,15 +146,23 @@ func (g *DeadlineGate) enter(ctx context.Context, method string, stream bool) (e
 	if g == nil {
 		return entry{}, nil
 	}
+	return g.enterAt(ctx, ctx, method, stream, time.Now())
+}
+
+// enterAt is enter for who has read the clock; parent is a context whose Err does not.
+func (g *DeadlineGate) enterAt(ctx, parent context.Context, method string, stream bool, now time.Time) (entry, error) {
+	if g == nil {
+		return entry{}, nil
+	}
 	end, has := ctx.Deadline()
-	e := entry{start: time.Now()}
+	e := entry{start: now}
 	if !stream && !g.cfg.FixedOnly {
 		e.seen = g.seen.of(method)
 	}
 	if has {
 		left := end.Sub(e.start)
 		switch {
-		case left <= 0 || errors.Is(ctx.Err(), context.DeadlineExceeded):
+		case left <= 0 || errors.Is(parent.Err(), context.DeadlineExceeded):
 			return e, ErrDeadlinePassed
 		case left < g.cfg.Min:
 			return e, fmt.Errorf("%w: %v left, at least %v asked for", ErrDeadlineShort, left, g.cfg.Min)

@@ -2,10 +2,9 @@ package resilience
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"net"
 	"net/http"
+	"time"
 )
 
 // HTTPInbound gives a server's handlers their [Inbound] and the deadline that the
@@ -24,9 +23,8 @@ func NewHTTPInbound(next http.Handler, cfg InboundConfig) *HTTPInbound {
 // inboundCall is a request that is served, in one piece.
 type inboundCall struct {
 	lateContext
-	in  Inbound
-	w   markingWriter
-	req http.Request // as the handler gets it
+	in Inbound
+	w  markingWriter
 }
 
 func (c *inboundCall) Value(key any) any {
@@ -42,6 +40,7 @@ func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (h *HTTPInbound) serve(c *inboundCall, w http.ResponseWriter, req *http.Request) {
+	now := time.Now()
 	c.Context, c.in.Attempt = req.Context(), 1
 	if !h.cfg.Untrusted {
 		if v := req.Header[attemptHeader]; len(v) == 1 {
@@ -49,23 +48,28 @@ func (h *HTTPInbound) serve(c *inboundCall, w http.ResponseWriter, req *http.Req
 		}
 		if v := req.Header[timeoutHeader]; len(v) == 1 {
 			if d, ok := ParseTimeout(v[0]); ok && d != NoTimeout {
-				c.limit(d)
+				c.limit(now.Add(d))
 				defer c.leave()
 			}
 		}
 	}
-	e, err := h.cfg.Deadline.enter(c, req.Method, false)
+	e, err := h.cfg.Deadline.enterAt(c, c.Context, req.Method, false, now)
 	if err != nil {
 		w.Header().Set(RetriedKey, "1") // another server would be as late
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
 	c.w = markingWriter{ResponseWriter: w, in: &c.in}
-	c.req = *req.WithContext(c)
-	h.next.ServeHTTP(&c.w, &c.req)
+	// Whose request it is lets us change it.
+	if o, ok := c.Context.(interface{ Owns(*http.Request) bool }); ok && o.Owns(req) {
+		*req = *req.WithContext(c)
+	} else {
+		req = req.WithContext(c)
+	}
+	h.next.ServeHTTP(&c.w, req)
 	// The time of a failure says nothing about the time that the work takes.
-	if c.w.status < 500 && !errors.Is(c.Err(), context.DeadlineExceeded) {
-		e.done(Outcome{Class: Success})
+	if took := time.Since(now); c.w.status < 500 && !c.late(now.Add(took)) {
+		e.took(took, Outcome{Class: Success})
 	}
 }
 

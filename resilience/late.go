@@ -25,8 +25,7 @@ type waitedContext struct {
 }
 
 // limit gives the context a deadline, before anybody has it. End it with leave.
-func (c *lateContext) limit(d time.Duration) {
-	end := time.Now().Add(d)
+func (c *lateContext) limit(end time.Time) {
 	if of, has := c.Context.Deadline(); !has || end.Before(of) {
 		c.end = end
 	}
@@ -87,6 +86,12 @@ func (c *lateContext) Err() error {
 		return c.Context.Err()
 	}
 	return c.wait().Err()
+}
+
+// late reports whether the deadline had passed at a time that is about now.
+func (c *lateContext) late(now time.Time) bool {
+	end, has := c.Deadline()
+	return has && !now.Before(end) || c.Context.Err() == context.DeadlineExceeded
 }
 
 // Value implements context.Context. Who makes a context of this one has asked for Done

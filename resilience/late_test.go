@@ -15,7 +15,7 @@ type lateKey struct{}
 // late is a lateContext of a parent, with the same deadline as ctx, as it should behave.
 func late(parent context.Context, d time.Duration) (*lateContext, context.Context, context.CancelFunc) {
 	c := &lateContext{Context: parent}
-	c.limit(d)
+	c.limit(time.Now().Add(d))
 	ctx, cancel := context.WithTimeout(parent, d)
 	return c, ctx, func() { c.leave(); cancel() }
 }
