@@ -19,12 +19,18 @@ type sent struct {
 	n             *Node
 	took          int64 // until the header, in nanoseconds
 	req           *http.Request
-	out           http.Request // req as it is sent
-	url           url.URL      // of out
+	out           *http.Request // as it is sent: req itself, if it is ours to change
+	url           url.URL       // of out
 	call          *Call
 	left          func(resilience.Outcome) // leaves Config.Gate; nil: there is none
 	outcome       resilience.Outcome
 	ended         atomic.Bool
+}
+
+// copied is an attempt with a copy of its request.
+type copied struct {
+	sent
+	req http.Request
 }
 
 // end is called with what the body ended with; only the first time counts.
@@ -36,13 +42,14 @@ func (a *sent) end(err error) {
 		a.outcome = resilience.JudgeHTTP(a.req, nil, err, resilience.CallerEnded(a.req.Context(), a.call.Deadline))
 		a.outcome.Silent = false // the answer had begun
 	}
-	a.n.Done(Now()-a.took, a.outcome)
+	now := Now()
+	a.n.Done(now-a.took, a.outcome)
 	if a.left != nil {
 		a.left(a.outcome)
 	}
 	s := a.p.s
 	a.p.leave()
-	s.leave()
+	s.left(now)
 }
 
 // answered makes a end with the body of resp.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -77,11 +78,12 @@ func (p *pool) newTransport(protocol string) *http.Transport {
 	}
 }
 
-// roundTrip sends a's request over the pool. The caller is inside the gate.
-func (p *pool) roundTrip(a *sent, body io.ReadCloser) (*http.Response, error) {
-	a.out, a.url = *a.req, *a.req.URL
-	r, u := &a.out, &a.url
-	if r.Host == "" {
+// roundTrip sends a's request, to a URL and host as its caller wrote them, over the pool.
+// The caller is inside the gate.
+func (p *pool) roundTrip(a *sent, to *url.URL, host string, body io.ReadCloser) (*http.Response, error) {
+	a.url = *to
+	r, u := a.out, &a.url
+	if r.Host = host; host == "" {
 		r.Host = u.Host
 	}
 	u.Scheme, u.Host = "https", poolHost+":443"

@@ -24,6 +24,8 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		_, call = NewCall(ctx, s.name, req.Method)
 		call.Path = req.URL.Path
 	}
+	own, _ := ctx.Value(ownKey{}).(*http.Request)
+	u, host := req.URL, req.Host // before they are changed, if own is req
 	body := bodiesOf(req)
 	defer body.held.release()
 	for try := 1; ; try++ {
@@ -44,10 +46,21 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 			body.drop(in)
 			return nil, err
 		}
-		a := &sent{p: p, n: n, req: req, call: call, left: left}
-		resp, err := p.roundTrip(a, in)
+		var a *sent
+		if own == req && try == 1 {
+			a = &sent{out: req}
+		} else {
+			x := new(copied)
+			x.req = *req
+			a = &x.sent
+			a.out = &x.req
+		}
+		a.p, a.n, a.req, a.call, a.left = p, n, req, call, left
+		resp, err := p.roundTrip(a, u, host, in)
 		if err == nil {
-			a.took = Now() - start
+			end := Now()
+			a.took = end - start
+			call.ended.Store(end)
 			resp.Request = req
 			a.answered(resp)
 			return resp, nil

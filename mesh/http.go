@@ -81,6 +81,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, callError("http", call, err)
 	}
+	resp.Request = req // out is changed on its way
 	d.response(resp)
 	return resp, nil
 }

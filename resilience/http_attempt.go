@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,32 @@ type httpCall struct {
 	mu      sync.Mutex // hedged attempts run at the same time
 	replies []httpReply
 	first   [1]httpReply // room for the usual number
-	out     http.Request // as the first attempt sends it
 	end     endBody      // of the response that counts
+
+	out    *http.Request // as the first attempt sends it: req itself, if it is ours to change
+	url    *url.URL      // of req, before out was changed
+	host   string
+	header http.Header
+}
+
+// copiedCall is a call with a copy of its request.
+type copiedCall struct {
+	httpCall
+	copy http.Request
+}
+
+// newHTTPCall is a call by a loop that sends req, once, itself if whose it is lets us.
+func newHTTPCall(l *Loop, in Info, req *http.Request) (h *httpCall) {
+	// Hedges run at the same time: each has a request of its own.
+	if o, ok := req.Context().(interface{ Owns(*http.Request) bool }); ok && o.Owns(req) && !l.hedge.on(&in) {
+		h = &httpCall{out: req}
+	} else {
+		c := &copiedCall{copy: *req}
+		h = &c.httpCall
+		h.out = &c.copy
+	}
+	h.l, h.in, h.req, h.url, h.host, h.header = l, in, req, req.URL, req.Host, req.Header
+	return h
 }
 
 type httpReply struct {
@@ -76,11 +101,14 @@ func (h *httpCall) send(ctx context.Context, n int) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resilience: the request's GetBody: %w: %w", ErrUnsent, err)
 	}
-	req := &h.out
-	if n > 1 { // the first attempt may still read its own
-		req = new(http.Request)
+	req := h.out
+	switch {
+	case n > 1: // the first attempt may still read its own
+		req = h.req.WithContext(ctx)
+		req.URL, req.Host, req.Header = h.url, h.host, h.header
+	case ctx != req.Context():
+		*req = *req.WithContext(ctx)
 	}
-	*req = *h.req.WithContext(ctx)
 	req.Body = body
 	if h.body.none {
 		req.Body = h.req.Body
