@@ -37,14 +37,14 @@ type Call struct {
 	tried    [4]atomic.Pointer[Node]
 	verdict  resilience.Verdict // of the newest attempt
 	attempts atomic.Int32
-	ended    atomic.Int64 // Now() at the end of the newest unary attempt over gRPC
+	ended    atomic.Int64 // Now() at the end of the newest unary attempt, or at its HTTP response
 }
 
 // Attempts is how many picks the call has had.
 func (c *Call) Attempts() int { return int(c.attempts.Load()) }
 
-// Ended is when the newest attempt of a gRPC call ended, a value of [Now], for those
-// who would read the clock once more; 0 before, and for streams and HTTP.
+// Ended is when the newest attempt ended, a value of [Now], for those who would read the
+// clock once more; over HTTP when it was answered with a response. 0 before, and for streams.
 func (c *Call) Ended() int64 { return c.ended.Load() }
 
 // Last is the node that the newest attempt went to, or nil before the first pick.
@@ -105,12 +105,17 @@ func (c *callContext) Value(key any) any {
 // NewCall begins a logical call: a context that carries it, and the call, to be
 // completed before the context is used. It takes the hash key of [WithHash].
 func NewCall(ctx context.Context, service, method string) (context.Context, *Call) {
-	c := &callContext{Context: ctx}
+	c := &callContext{}
+	c.begin(ctx, service, method)
+	return c, &c.call
+}
+
+func (c *callContext) begin(ctx context.Context, service, method string) {
+	c.Context = ctx
 	c.call.Service, c.call.Method = service, method
 	if h, ok := ctx.Value(hashKey{}).(uint64); ok {
 		c.call.Hash, c.call.HasHash = h, true
 	}
-	return c, &c.call
 }
 
 // CallFrom returns the context's call, or nil.

@@ -4,23 +4,33 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 
 	"github.com/weft-mesh/weft/resilience"
 )
 
-// sent is an attempt that was answered; it ends with the response's body. Its
-// latency is that of the answer's header: the rest is up to the reader too.
+// sent is an attempt, in one piece: what the endpoint's http.Transport is given, and,
+// once it was answered, the response's body, with which it ends. Its latency is that of
+// the answer's header: the rest is up to the reader too.
 type sent struct {
-	s       *service
-	p       *pool
-	n       *Node
-	took    int64 // until the header, in nanoseconds
-	req     *http.Request
-	call    *Call
-	left    func(resilience.Outcome) // leaves Config.Gate; nil: there is none
-	outcome resilience.Outcome
-	ended   atomic.Bool
+	io.ReadCloser // the response's body
+	p             *pool
+	n             *Node
+	took          int64 // until the header, in nanoseconds
+	req           *http.Request
+	out           *http.Request // as it is sent: req itself, if it is ours to change
+	url           url.URL       // of out
+	call          *Call
+	left          func(resilience.Outcome) // leaves Config.Gate; nil: there is none
+	outcome       resilience.Outcome
+	ended         atomic.Bool
+}
+
+// copied is an attempt with a copy of its request.
+type copied struct {
+	sent
+	req http.Request
 }
 
 // end is called with what the body ended with; only the first time counts.
@@ -32,52 +42,51 @@ func (a *sent) end(err error) {
 		a.outcome = resilience.JudgeHTTP(a.req, nil, err, resilience.CallerEnded(a.req.Context(), a.call.Deadline))
 		a.outcome.Silent = false // the answer had begun
 	}
-	a.n.Done(Now()-a.took, a.outcome)
+	now := Now()
+	a.n.Done(now-a.took, a.outcome)
 	if a.left != nil {
 		a.left(a.outcome)
 	}
+	s := a.p.s
 	a.p.leave()
-	a.s.leave()
+	s.left(now)
 }
 
-// onBodyEnd makes a end with the body of resp.
-func onBodyEnd(resp *http.Response, a *sent) {
+// answered makes a end with the body of resp.
+func (a *sent) answered(resp *http.Response) {
 	a.outcome = resilience.JudgeHTTP(a.req, resp, nil, false)
 	if resp.Body == nil || resp.Body == http.NoBody {
 		a.end(nil)
 		return
 	}
-	b := endingBody{ReadCloser: resp.Body, a: a}
+	a.ReadCloser = resp.Body
 	if w, ok := resp.Body.(io.Writer); ok { // 101 Switching Protocols
-		resp.Body = &endingConn{endingBody: b, Writer: w}
+		resp.Body = &endingConn{a, w}
 		return
 	}
-	resp.Body = &b
+	resp.Body = a
 }
 
-type endingBody struct {
-	io.ReadCloser
-	a *sent
-}
-
-func (b *endingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+// Read implements io.Reader.
+func (a *sent) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
 	if err != nil {
-		b.a.end(err)
+		a.end(err)
 	}
 	return n, err
 }
 
-func (b *endingBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.a.end(nil)
+// Close implements io.Closer.
+func (a *sent) Close() error {
+	err := a.ReadCloser.Close()
+	a.end(nil)
 	return err
 }
 
 // endingConn is the body of a switched connection: its end of reading is not the
 // end of writing, so only Close ends the attempt.
 type endingConn struct {
-	endingBody
+	*sent
 	io.Writer
 }
 

@@ -1,15 +1,63 @@
 package balancer
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/weft-mesh/weft/resilience"
 )
+
+// bodies gives each attempt of a request its body. One that can be had again is passed
+// on as it is: net/http writes the readers that it knows together with the header.
+type bodies struct {
+	first io.ReadCloser                 // of the first attempt; nil: taken, or held
+	again func() (io.ReadCloser, error) // of those after it; nil: there is one body at most
+	held  *heldBody                     // that one; nil: there is none, or again
+}
+
+func bodiesOf(req *http.Request) bodies {
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		return bodies{}
+	case req.GetBody != nil:
+		return bodies{first: req.Body, again: req.GetBody}
+	}
+	return bodies{held: &heldBody{body: req.Body}}
+}
+
+// next is the body of another attempt; nil: the request has none.
+func (b *bodies) next() (body io.ReadCloser, err error) {
+	switch {
+	case b.held != nil:
+		return b.held, nil
+	case b.first != nil:
+		body, b.first = b.first, nil
+		return body, nil
+	case b.again == nil:
+		return nil, nil
+	}
+	if body, err = b.again(); err != nil {
+		return nil, fmt.Errorf("the request's GetBody: %w: %w", resilience.ErrUnsent, err)
+	}
+	return body, nil
+}
+
+// drop closes a body that no attempt got.
+func (b *bodies) drop(body io.ReadCloser) {
+	switch {
+	case b.held != nil:
+		b.held.drop()
+	case body != nil:
+		_ = body.Close()
+	}
+}
 
 // heldBody keeps a request's body open while it may be needed for another
 // endpoint: net/http closes a body also when there was nobody to send it to.
-// The nil heldBody is a request without a body.
+// The nil heldBody is a request without a body, or with one that can be had again.
 type heldBody struct {
 	body io.ReadCloser
 	read atomic.Bool
@@ -17,13 +65,6 @@ type heldBody struct {
 	mu        sync.Mutex
 	wantClose bool // net/http closed it before it read
 	passOn    bool // no further attempt will be made
-}
-
-func holdBody(req *http.Request) *heldBody {
-	if req.Body == nil || req.Body == http.NoBody {
-		return nil
-	}
-	return &heldBody{body: req.Body}
 }
 
 func (b *heldBody) Read(p []byte) (int, error) {

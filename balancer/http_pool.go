@@ -2,8 +2,10 @@ package balancer
 
 import (
 	"context"
+	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +17,8 @@ const (
 	pingTimeout = 4 * time.Second
 )
 
-// poolHost stands for the endpoint in URLs that its own http.Transport sees.
+// poolHost stands for the endpoint in URLs that its own http.Transport sees. A port
+// follows it, which net/http would else look for several times per request.
 const poolHost = "endpoint.weft.invalid"
 
 // pool is the Conn of a node: an http.Transport of its own.
@@ -75,23 +78,23 @@ func (p *pool) newTransport(protocol string) *http.Transport {
 	}
 }
 
-// roundTrip sends req over the pool. The caller is inside the gate.
-func (p *pool) roundTrip(req *http.Request, body *heldBody) (*http.Response, error) {
-	r := *req
-	u := *req.URL
-	if r.Host == "" {
+// roundTrip sends a's request, to a URL and host as its caller wrote them, over the pool.
+// The caller is inside the gate.
+func (p *pool) roundTrip(a *sent, to *url.URL, host string, body io.ReadCloser) (*http.Response, error) {
+	a.url = *to
+	r, u := a.out, &a.url
+	if r.Host = host; host == "" {
 		r.Host = u.Host
 	}
-	u.Host = poolHost
-	u.Scheme = "https"
+	u.Scheme, u.Host = "https", poolHost+":443"
 	if p.s.t.cfg.Plaintext {
-		u.Scheme = "http"
+		u.Scheme, u.Host = "http", poolHost+":80"
 	}
-	r.URL = &u
+	r.URL = u
 	if body != nil {
 		r.Body = body
 	}
-	return p.rt.RoundTrip(&r)
+	return p.rt.RoundTrip(r)
 }
 
 // Close retires the pool: nobody gets in any more, and the last one out closes

@@ -24,12 +24,18 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		_, call = NewCall(ctx, s.name, req.Method)
 		call.Path = req.URL.Path
 	}
-	body := holdBody(req)
-	defer body.release()
+	own, _ := ctx.Value(ownKey{}).(*http.Request)
+	u, host := req.URL, req.Host // before they are changed, if own is req
+	body := bodiesOf(req)
+	defer body.held.release()
 	for try := 1; ; try++ {
+		in, err := body.next()
+		if err != nil {
+			return nil, err
+		}
 		n, start, err := s.pick(ctx, call)
 		if err != nil {
-			body.drop()
+			body.drop(in)
 			return nil, err
 		}
 		p := n.Conn().(*pool)
@@ -37,13 +43,26 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			n.Done(start, resilience.OutcomeOf(err))
 			p.leave()
-			body.drop()
+			body.drop(in)
 			return nil, err
 		}
-		resp, err := p.roundTrip(req, body)
+		var a *sent
+		if own == req && try == 1 {
+			a = &sent{out: req}
+		} else {
+			x := new(copied)
+			x.req = *req
+			a = &x.sent
+			a.out = &x.req
+		}
+		a.p, a.n, a.req, a.call, a.left = p, n, req, call, left
+		resp, err := p.roundTrip(a, u, host, in)
 		if err == nil {
+			end := Now()
+			a.took = end - start
+			call.ended.Store(end)
 			resp.Request = req
-			onBodyEnd(resp, &sent{s: s, p: p, n: n, took: Now() - start, req: req, call: call, left: left})
+			a.answered(resp)
 			return resp, nil
 		}
 		o := resilience.JudgeHTTP(req, nil, err, resilience.CallerEnded(ctx, call.Deadline))
@@ -52,8 +71,8 @@ func (s *service) roundTrip(req *http.Request) (*http.Response, error) {
 			left(o)
 		}
 		p.leave()
-		if !errors.Is(err, resilience.ErrUnsent) || body.touched() || try >= maxDials || ctx.Err() != nil {
-			body.drop()
+		if !errors.Is(err, resilience.ErrUnsent) || body.held.touched() || try >= maxDials || ctx.Err() != nil {
+			body.held.drop()
 			return nil, fmt.Errorf("endpoint %s at %s: %w", n.ID, n.Endpoint().Addr, err)
 		}
 	}

@@ -92,8 +92,11 @@ func (s *service) published() {
 	close(*s.wake.Swap(&ch))
 }
 
-func (s *service) leave() {
-	s.lastUsed.Store(Now())
+func (s *service) leave() { s.left(Now()) }
+
+// left is leave for who has read the clock.
+func (s *service) left(now int64) {
+	s.lastUsed.Store(now)
 	if s.gate.leave() {
 		close(s.drained)
 	}

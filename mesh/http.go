@@ -59,12 +59,14 @@ type roundTripper struct {
 
 func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	service := req.URL.Hostname()
-	ctx, call := balancer.NewCall(req.Context(), service, req.Method)
-	call.Path = req.URL.Path
+	out, call := balancer.NewHTTPCall(req, service)
 	to := t.to.of(service)
-	w := to.seen.request(ctx, req)
-	ctx, span := w.begin(ctx, req)
-	out, d, err := to.request(ctx, call, req)
+	w := to.seen.request(out.Context(), req)
+	ctx, span := w.begin(out.Context(), req)
+	if ctx != out.Context() {
+		out = out.WithContext(ctx)
+	}
+	d, err := to.request(call, out)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -79,6 +81,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, callError("http", call, err)
 	}
+	resp.Request = req // out is changed on its way
 	d.response(resp)
 	return resp, nil
 }

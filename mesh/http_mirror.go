@@ -9,6 +9,9 @@ import (
 // mirrorDiscard bounds what is read of the answer to a copy.
 const mirrorDiscard = 64 << 10
 
+// mirrorHeader is mirrorKey as http.Header has it.
+const mirrorHeader = "Weft-Mirror"
+
 // mirrorHTTP sends a copy of a request, if it was drawn for one. A body is copied only
 // if the request has GetBody, as those of the usual readers have.
 func (d *decided) mirrorHTTP(req *http.Request) {
@@ -46,7 +49,7 @@ func (d *decided) mirrorHTTP(req *http.Request) {
 // markMirrored tells the handler's calls that their request is a copy.
 func markMirrored(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Get(mirrorKey) != "" {
+		if v := req.Header[mirrorHeader]; len(v) > 0 && v[0] != "" {
 			req = req.WithContext(context.WithValue(req.Context(), mirroredKey{}, true))
 		}
 		h.ServeHTTP(w, req)

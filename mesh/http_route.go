@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/weft-mesh/weft/balancer"
@@ -9,25 +8,25 @@ import (
 )
 
 // request decides about a request, once for all its attempts, and makes the changes
-// that the chain asks for. The request that it returns is the caller's to send.
-func (to *destination) request(ctx context.Context, call *balancer.Call, req *http.Request) (*http.Request, decided, error) {
+// that the chain asks for to out, a copy that is ours but for its URL and header.
+func (to *destination) request(call *balancer.Call, out *http.Request) (decided, error) {
 	if to.router == nil {
-		return req.WithContext(ctx), decided{way: to.way}, nil
+		return decided{way: to.way}, nil
 	}
-	d, err := to.router.decide(ctx, func(*chain.Evaluator) chain.Request { return chain.HTTPRequest(req) })
+	ctx := out.Context()
+	d, err := to.router.decide(ctx, func(*chain.Evaluator) chain.Request { return chain.HTTPRequest(out) })
 	if err != nil {
-		return req, d, err
+		return d, err
 	}
 	call.Lane = d.lane
 	if d.HasHash {
 		call.Hash, call.HasHash = d.Hash, true
 	}
-	out := req.WithContext(ctx)
 	if d.Plan.Rewrites() {
-		out.URL = d.Plan.RewriteURL(req.URL)
+		out.URL = d.Plan.RewriteURL(out.URL)
 		call.Path = out.URL.Path
 	}
-	if mirrored(ctx) && req.Header.Get(mirrorKey) == "" {
+	if mirrored(ctx) && out.Header.Get(mirrorKey) == "" {
 		out.Header = out.Header.Clone()
 		out.Header.Set(mirrorKey, "1")
 	}
@@ -40,7 +39,7 @@ func (to *destination) request(ctx context.Context, call *balancer.Call, req *ht
 			out.Host = host
 		}
 	}
-	return out, d, nil
+	return d, nil
 }
 
 // response makes the changes of the chain to a response.

@@ -41,7 +41,15 @@ func (m *Mesh) guard(h http.Handler) http.Handler {
 	h = resilience.NewHTTPInbound(markMirrored(h), resilience.InboundConfig{Service: m.cfg.Service, Deadline: m.from.deadline})
 	h = resilience.NewHTTPServerGates(h, resilience.HTTPServerConfig{Service: m.cfg.Service, Gates: slices.Concat(m.from.sheds, m.from.gates), Logger: m.log})
 	h = authz.HTTPHandler(m.authorizer, h)
-	return m.watch.serveHTTP(h) // outermost: it sees what the caller gets
+	return roomFor{m.watch.serveHTTP(h)} // outermost: it sees what the caller gets
+}
+
+// roomFor has room on the stack for the layers and their handler: see roomy.
+type roomFor struct{ next http.Handler }
+
+func (r roomFor) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	roomy(false)
+	r.next.ServeHTTP(w, req)
 }
 
 // httpServer is how Serve runs a server of NewHTTPServer.

@@ -55,7 +55,11 @@ func (c httpCall) end(ctx context.Context, req *http.Request, call *balancer.Cal
 	if c.s == nil {
 		return
 	}
-	took := time.Duration(balancer.Now() - c.start)
+	now := call.Ended()
+	if err != nil || call.Attempts() != 1 || now == 0 {
+		now = balancer.Now()
+	}
+	took := time.Duration(now - c.start)
 	end := httpEnd(resp, err)
 	slow := c.cell.Record(end, took, c.draw)
 	failed := telemetry.HTTPFailed(end, false)

@@ -11,7 +11,8 @@ import (
 
 // TimeoutKey is the HTTP header with the time that the caller still gives to a
 // request, in the syntax of gRPC's header grpc-timeout: up to eight digits and a
-// unit, "250m" for 250 ms. It is relative, so that clocks need not agree. A
+// unit, "250m" for 250 ms. It is relative, so that clocks need not agree; an
+// [HTTPClient] rounds it up, by 1 % or 10 ms at most, so that few values are sent. A
 // server at a trust border removes it: whoever may set it can make calls fail.
 const TimeoutKey = "weft-timeout"
 
@@ -129,7 +130,14 @@ type entry struct {
 
 func (e entry) done(o Outcome) {
 	if e.seen != nil && o.Class == Success {
-		e.seen.record(time.Since(e.start))
+		e.took(time.Since(e.start), o)
+	}
+}
+
+// took is done for who has read the clock.
+func (e entry) took(d time.Duration, o Outcome) {
+	if e.seen != nil && o.Class == Success {
+		e.seen.record(d)
 	}
 }
 
@@ -138,15 +146,23 @@ func (g *DeadlineGate) enter(ctx context.Context, method string, stream bool) (e
 	if g == nil {
 		return entry{}, nil
 	}
+	return g.enterAt(ctx, ctx, method, stream, time.Now())
+}
+
+// enterAt is enter for who has read the clock; parent is a context whose Err does not.
+func (g *DeadlineGate) enterAt(ctx, parent context.Context, method string, stream bool, now time.Time) (entry, error) {
+	if g == nil {
+		return entry{}, nil
+	}
 	end, has := ctx.Deadline()
-	e := entry{start: time.Now()}
+	e := entry{start: now}
 	if !stream && !g.cfg.FixedOnly {
 		e.seen = g.seen.of(method)
 	}
 	if has {
 		left := end.Sub(e.start)
 		switch {
-		case left <= 0 || errors.Is(ctx.Err(), context.DeadlineExceeded):
+		case left <= 0 || errors.Is(parent.Err(), context.DeadlineExceeded):
 			return e, ErrDeadlinePassed
 		case left < g.cfg.Min:
 			return e, fmt.Errorf("%w: %v left, at least %v asked for", ErrDeadlineShort, left, g.cfg.Min)

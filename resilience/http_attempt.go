@@ -6,13 +6,14 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// httpCall is a request and the attempt it makes.
+// httpCall is a request, the attempt it makes, and the body that ends it, in one piece.
 type httpCall struct {
 	c    *HTTPClient
 	l    *Loop
@@ -23,7 +24,32 @@ type httpCall struct {
 	mu      sync.Mutex // hedged attempts run at the same time
 	replies []httpReply
 	first   [1]httpReply // room for the usual number
-	stamp   [1]string    // weft-timeout of the first attempt
+	end     endBody      // of the response that counts
+
+	out    *http.Request // as the first attempt sends it: req itself, if it is ours to change
+	url    *url.URL      // of req, before out was changed
+	host   string
+	header http.Header
+}
+
+// copiedCall is a call with a copy of its request.
+type copiedCall struct {
+	httpCall
+	copy http.Request
+}
+
+// newHTTPCall is a call by a loop that sends req, once, itself if whose it is lets us.
+func newHTTPCall(l *Loop, in Info, req *http.Request) (h *httpCall) {
+	// Hedges run at the same time: each has a request of its own.
+	if o, ok := req.Context().(interface{ Owns(*http.Request) bool }); ok && o.Owns(req) && !l.hedge.on(&in) {
+		h = &httpCall{out: req}
+	} else {
+		c := &copiedCall{copy: *req}
+		h = &c.httpCall
+		h.out = &c.copy
+	}
+	h.l, h.in, h.req, h.url, h.host, h.header = l, in, req, req.URL, req.Host, req.Header
+	return h
 }
 
 type httpReply struct {
@@ -75,7 +101,14 @@ func (h *httpCall) send(ctx context.Context, n int) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resilience: the request's GetBody: %w: %w", ErrUnsent, err)
 	}
-	req := h.req.WithContext(ctx)
+	req := h.out
+	switch {
+	case n > 1: // the first attempt may still read its own
+		req = h.req.WithContext(ctx)
+		req.URL, req.Host, req.Header = h.url, h.host, h.header
+	case ctx != req.Context():
+		*req = *req.WithContext(ctx)
+	}
 	req.Body = body
 	if h.body.none {
 		req.Body = h.req.Body
@@ -94,6 +127,14 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 	if n <= 1 && !has {
 		return
 	}
+	var left *stamp
+	if has {
+		left = h.c.stamps.of(time.Until(end))
+		if n <= 1 && len(req.Header) == 0 {
+			req.Header = left.header
+			return
+		}
+	}
 	req.Header = maps.Clone(req.Header) // the values stay shared, and are only read
 	if req.Header == nil {
 		req.Header = http.Header{}
@@ -102,12 +143,7 @@ func (h *httpCall) mark(ctx context.Context, req *http.Request, n int) {
 		req.Header[attemptHeader] = []string{strconv.Itoa(n)}
 	}
 	if has {
-		stamp := h.stamp[:]
-		if n > 1 { // the first attempt may still read its own
-			stamp = make([]string, 1)
-		}
-		stamp[0] = FormatTimeout(time.Until(end))
-		req.Header[timeoutHeader] = stamp
+		req.Header[timeoutHeader] = left.header[timeoutHeader]
 	}
 }
 
@@ -143,16 +179,17 @@ func (h *httpCall) take(ctx context.Context, r Result) (*http.Response, error) {
 	if r.attempt == nil && r.call == nil && h.c.cfg.Report == nil {
 		return resp, nil
 	}
-	e := &httpEnd{h: h, ctx: reply.ctx, r: r}
+	e := &h.end
+	e.h, e.ctx, e.r = h, reply.ctx, r
 	if resp.Body == nil || resp.Body == http.NoBody {
 		e.end(nil)
 		return resp, nil
 	}
-	b := endBody{resp.Body, e}
+	e.ReadCloser = resp.Body
 	if w, ok := resp.Body.(io.Writer); ok { // 101 Switching Protocols
-		resp.Body = &endConn{b, w}
+		resp.Body = &endConn{e, w}
 	} else {
-		resp.Body = &b
+		resp.Body = e
 	}
 	return resp, nil
 }
@@ -178,49 +215,45 @@ func discard(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// httpEnd ends a call with its response's body.
-type httpEnd struct {
+// endBody ends a call with its response's body.
+type endBody struct {
+	io.ReadCloser
 	h    *httpCall
 	ctx  context.Context
 	r    Result
 	over atomic.Bool
 }
 
-func (e *httpEnd) end(err error) {
-	if e.over.Swap(true) {
+func (b *endBody) end(err error) {
+	if b.over.Swap(true) {
 		return
 	}
 	if err != nil && err != io.EOF {
-		e.r.Outcome = e.h.outcome(e.ctx, VerdictFrom(e.ctx), nil, err)
-		e.r.Outcome.Silent = false // the answer had begun
+		b.r.Outcome = b.h.outcome(b.ctx, VerdictFrom(b.ctx), nil, err)
+		b.r.Outcome.Silent = false // the answer had begun
 	}
-	e.r.End()
-	e.h.report(e.ctx, e.r)
-}
-
-type endBody struct {
-	io.ReadCloser
-	e *httpEnd
+	b.r.End()
+	b.h.report(b.ctx, b.r)
 }
 
 func (b *endBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.e.end(err)
+		b.end(err)
 	}
 	return n, err
 }
 
 func (b *endBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.e.end(nil)
+	b.end(nil)
 	return err
 }
 
 // endConn is a switched connection: its reader's end is not its writer's, so only
 // Close ends the call.
 type endConn struct {
-	endBody
+	*endBody
 	io.Writer
 }
 

@@ -47,7 +47,8 @@ type HTTPClient struct {
 	cfg  HTTPClientConfig
 	next http.RoundTripper
 
-	stock bool // no Classify of its own
+	stock  bool // no Classify of its own
+	stamps stamps
 
 	mu    sync.RWMutex
 	loops map[string]*Loop // without LoopFor
@@ -102,18 +103,18 @@ func (c *HTTPClient) own(host string) *Loop {
 // RoundTrip implements http.RoundTripper.
 func (c *HTTPClient) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	h := &httpCall{c: c, req: req}
-	h.in = Info{Service: req.URL.Hostname(), Method: req.Method, Path: req.URL.Path, Idempotent: c.cfg.Idempotent(req)}
-	if h.in.Method == "" {
-		h.in.Method = http.MethodGet
+	in := Info{Service: req.URL.Hostname(), Method: req.Method, Path: req.URL.Path, Idempotent: c.cfg.Idempotent(req)}
+	if in.Method == "" {
+		in.Method = http.MethodGet
 	}
-	l := c.cfg.LoopFor(h.in.Service)
+	l := c.cfg.LoopFor(in.Service)
+	h := newHTTPCall(l, in, req)
+	h.c = c
 	var err error
 	if h.body, err = newReplay(req, c.cfg.ReplayLimit, h.in.Idempotent && l.retry.Attempts > 1); err != nil {
 		return nil, fmt.Errorf("resilience: reading the request's body: %w", err)
 	}
 	h.in.Idempotent = h.in.Idempotent && h.body.many()
-	h.l = l
 	r := l.Do(ctx, &h.in, h)
 	h.body.end()
 	return h.take(ctx, r)

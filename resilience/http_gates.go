@@ -35,7 +35,7 @@ func (g *HTTPClientGates) RoundTrip(req *http.Request) (*http.Response, error) {
 	if in.Method == "" {
 		in.Method = http.MethodGet
 	}
-	in.Priority, _ = ParsePriority(req.Header.Get(PriorityKey))
+	in.Priority = httpPriority(req.Header)
 	if g.wants.headers {
 		in.Header = req.Header.Get
 	}
@@ -131,6 +131,19 @@ type gatedConn struct {
 }
 
 func (c *gatedConn) Read(p []byte) (int, error) { return c.ReadCloser.Read(p) }
+
+// priorityHeader is PriorityKey as http.Header has it: Get would allocate that.
+const priorityHeader = "Weft-Priority"
+
+// httpPriority is the class that a request's header says.
+func httpPriority(h http.Header) Priority {
+	v := h[priorityHeader]
+	if len(v) == 0 {
+		return Critical
+	}
+	p, _ := ParsePriority(v[0])
+	return p
+}
 
 // isUpgrade reports whether a request asks to switch protocols: like a stream, it
 // lasts as long as its parties like.

@@ -2,10 +2,9 @@ package resilience
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"net"
 	"net/http"
+	"time"
 )
 
 // HTTPInbound gives a server's handlers their [Inbound] and the deadline that the
@@ -21,33 +20,56 @@ func NewHTTPInbound(next http.Handler, cfg InboundConfig) *HTTPInbound {
 	return &HTTPInbound{cfg: cfg, next: next}
 }
 
+// inboundCall is a request that is served, in one piece.
+type inboundCall struct {
+	lateContext
+	in Inbound
+	w  markingWriter
+}
+
+func (c *inboundCall) Value(key any) any {
+	if key == (inboundKey{}) {
+		return &c.in
+	}
+	return c.lateContext.Value(key)
+}
+
 // ServeHTTP implements http.Handler. What is too late gets status 504.
 func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	ctx, attempt := req.Context(), 1
+	h.serve(new(inboundCall), w, req)
+}
+
+func (h *HTTPInbound) serve(c *inboundCall, w http.ResponseWriter, req *http.Request) {
+	now := time.Now()
+	c.Context, c.in.Attempt = req.Context(), 1
 	if !h.cfg.Untrusted {
 		if v := req.Header[attemptHeader]; len(v) == 1 {
-			attempt = ParseAttempt(v[0])
+			c.in.Attempt = ParseAttempt(v[0])
 		}
 		if v := req.Header[timeoutHeader]; len(v) == 1 {
 			if d, ok := ParseTimeout(v[0]); ok && d != NoTimeout {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, d)
-				defer cancel()
+				c.limit(now.Add(d))
+				defer c.leave()
 			}
 		}
 	}
-	e, err := h.cfg.Deadline.enter(ctx, req.Method, false)
+	e, err := h.cfg.Deadline.enterAt(c, c.Context, req.Method, false, now)
 	if err != nil {
 		w.Header().Set(RetriedKey, "1") // another server would be as late
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
-	ctx, in := NewInbound(ctx, attempt)
-	m := &markingWriter{ResponseWriter: w, in: in}
-	h.next.ServeHTTP(m, req.WithContext(ctx))
+	c.w = markingWriter{ResponseWriter: w, in: &c.in}
+	// Whose request it is lets us change it.
+	if o, ok := c.Context.(interface{ Owns(*http.Request) bool }); ok && o.Owns(req) {
+		*req = *req.WithContext(c)
+	} else {
+		req = req.WithContext(c)
+	}
+	h.next.ServeHTTP(&c.w, req)
 	// The time of a failure says nothing about the time that the work takes.
-	if m.status < 500 && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		e.done(Outcome{Class: Success})
+	if took := time.Since(now); c.w.status < 500 && !c.late(now.Add(took)) {
+		e.took(took, Outcome{Class: Success})
 	}
 }
 

@@ -155,7 +155,7 @@ func TestStripHTTP(t *testing.T) {
 	if StripHTTP(h); len(h) != 1 || h.Get("X-Kept") == "" {
 		t.Errorf("left: %v", h)
 	}
-	if http.CanonicalHeaderKey(TimeoutKey) != timeoutHeader || http.CanonicalHeaderKey(AttemptKey) != attemptHeader {
+	if http.CanonicalHeaderKey(PriorityKey) != priorityHeader || http.CanonicalHeaderKey(TimeoutKey) != timeoutHeader || http.CanonicalHeaderKey(AttemptKey) != attemptHeader {
 		t.Error("the header's names are not canonical")
 	}
 }

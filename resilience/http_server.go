@@ -30,10 +30,11 @@ type HTTPServerConfig struct {
 // handler's panic becomes status 500 if nothing was written yet, else the reply
 // breaks off; http.ErrAbortHandler goes on.
 type HTTPServerGates struct {
-	cfg   HTTPServerConfig
-	next  http.Handler
-	chain *Chain
-	wants wants
+	cfg     HTTPServerConfig
+	next    http.Handler
+	inbound *HTTPInbound // next, if it is one; else nil
+	chain   *Chain
+	wants   wants
 }
 
 // NewHTTPServerGates puts gates in front of next.
@@ -41,13 +42,28 @@ func NewHTTPServerGates(next http.Handler, cfg HTTPServerConfig) *HTTPServerGate
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &HTTPServerGates{cfg, next, NewChain(cfg.Gates...), wantsOf(cfg.Gates)}
+	inbound, _ := next.(*HTTPInbound)
+	return &HTTPServerGates{cfg, next, inbound, NewChain(cfg.Gates...), wantsOf(cfg.Gates)}
+}
+
+// gatedCall is a request in the gates, in one piece with what is next to them.
+type gatedCall struct {
+	statusWriter
+	inner inboundCall
 }
 
 // ServeHTTP implements http.Handler.
 func (g *HTTPServerGates) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
-	sw := &statusWriter{ResponseWriter: w}
+	var sw *statusWriter
+	var inner *inboundCall
+	if g.inbound != nil {
+		c := new(gatedCall)
+		sw, inner = &c.statusWriter, &c.inner
+	} else {
+		sw = new(statusWriter)
+	}
+	sw.ResponseWriter = w
 	done := nothing
 	o := Outcome{Class: Failure} // of a panic
 	defer func() {
@@ -63,25 +79,36 @@ func (g *HTTPServerGates) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			http.Error(w, "internal server error", http.StatusInternalServerError)
 		}
 	}()
+	if len(g.chain.gates) > 0 {
+		enter, err := g.enter(req)
+		if err != nil {
+			HTTPRefusal(w, err)
+			return
+		}
+		done = enter
+	}
+	if inner != nil {
+		g.inbound.serve(inner, sw, req)
+	} else {
+		g.next.ServeHTTP(sw, req)
+	}
+	o = sw.outcome(ctx)
+	end := done
+	done = nothing
+	end(o)
+}
+
+// enter takes a request into the gates.
+func (g *HTTPServerGates) enter(req *http.Request) (func(Outcome), error) {
 	in := Info{Service: g.cfg.Service, Method: req.Method, Path: req.URL.Path, Stream: isUpgrade(req.Header), Idempotent: HTTPIdempotent(req)}
-	in.Priority, _ = ParsePriority(req.Header.Get(PriorityKey))
+	in.Priority = httpPriority(req.Header)
 	if g.wants.headers {
 		in.Header = req.Header.Get
 	}
 	if g.wants.caller && req.TLS != nil {
 		in.Caller = callerOfCerts(req.TLS.PeerCertificates)
 	}
-	enter, err := g.chain.Enter(ctx, &in)
-	if err != nil {
-		HTTPRefusal(w, err)
-		return
-	}
-	done = enter
-	g.next.ServeHTTP(sw, req)
-	o = sw.outcome(ctx)
-	end := done
-	done = nothing
-	end(o)
+	return g.chain.Enter(req.Context(), &in)
 }
 
 // HTTPRefusal answers a request that a gate refused with err.
@@ -153,8 +180,9 @@ func (w *statusWriter) outcome(ctx context.Context) Outcome {
 	if ctx.Err() != nil {
 		return Outcome{}
 	}
-	if w.status == 0 {
-		return Outcome{Class: Success}
+	if w.status < 500 && w.status != http.StatusTooManyRequests {
+		// Without a look at the header, of which net/http would make a copy.
+		return Outcome{Class: Success, Code: uint16(w.status)}
 	}
 	return FromHTTP(&http.Response{StatusCode: w.status, Header: w.Header()}, nil, false)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 )
 
 // ServiceOf is the service that a URL of the mesh names: the host of
@@ -26,15 +27,25 @@ func ServiceOf(u *url.URL) (string, error) {
 	case host == "":
 		return "", fmt.Errorf("resolver: a mesh URL needs a service as its host; use http://service/path")
 	case u.Port() != "" || u.Host != host:
-		if _, err := netip.ParseAddr(host); err != nil {
+		if !isAddr(host) {
 			return "", fmt.Errorf("resolver: a mesh URL must not have a port, but %q has; the catalog knows the ports of %q", clip(u.Host), clip(host))
 		}
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if isAddr(host) {
 		return "", fmt.Errorf("resolver: %q is an IP address, and a mesh URL names a service; use an ordinary HTTP client for addresses", clip(host))
 	}
 	if err := CheckService(host); err != nil {
 		return "", fmt.Errorf("resolver: host of a mesh URL: %w", err)
 	}
 	return host, nil
+}
+
+// isAddr reports whether a host is an IP address. Most are not, and few begin like one:
+// the error that says so would be an allocation.
+func isAddr(host string) bool {
+	if c := host[0]; (c < '0' || c > '9') && strings.IndexByte(host, ':') < 0 {
+		return false
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }

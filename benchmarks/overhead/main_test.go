@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +33,14 @@ func startTest(t *testing.T, load string, names ...string) *group {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startExe(t, self, load, names...)
+}
+
+func startExe(t *testing.T, exe, load string, names ...string) *group {
+	t.Helper()
 	var specs []contest.Spec
 	for _, name := range names {
-		specs = append(specs, own(self, name))
+		specs = append(specs, own(exe, name))
 	}
 	g, err := startAll(t.Context(), load, specs...)
 	if err != nil {
@@ -55,6 +63,46 @@ func TestAllocations(t *testing.T) {
 	if more := weft.Allocs - bare.Allocs; more > 6 {
 		t.Errorf("weft makes %.1f more allocations per call than bare, at most 6 are allowed", more)
 	}
+}
+
+// Over HTTP it makes at most 8 more than net/http with the same mutual TLS, 9 over HTTP/2.
+// Three are the client's (the call and its request; the loop; the attempt and its
+// response's body), three the server's (telemetry; authorization and the handler's
+// request; gates, deadline, panics), each in one piece. The rest is net/http's work for the
+// mesh: a look for HTTP/2 before HTTP/1.1 (2), weft-timeout being written and read (1 or 2),
+// and what 1 % of traces cost (1). Three are less: net/http's own client asks for
+// compression over HTTP/1.1, ours leaves that to its caller.
+func TestHTTPAllocations(t *testing.T) {
+	exe := plainExe(t)
+	for version, most := range map[string]float64{"1.1": 8, "2": 9} {
+		g := startExe(t, exe, "http "+version, "net/http "+version, "weft http "+version)
+		more := math.Inf(1)
+		for range 3 { // what else happens in the time makes it more, never less
+			rows, lost := g.measure(t.Context(), 4, plan{rounds: 3, slice: 300 * time.Millisecond}, io.Discard)
+			if len(lost) > 0 {
+				t.Fatal(lost)
+			}
+			bare, weft := rows[0], rows[1]
+			t.Logf("HTTP/%s: allocations per call: net/http %.1f, weft %.1f; bytes %.0f and %.0f", version, bare.Allocs, weft.Allocs, bare.Bytes, weft.Bytes)
+			if more = min(more, weft.Allocs-bare.Allocs); more <= most {
+				break
+			}
+		}
+		if more > most {
+			t.Errorf("HTTP/%s: weft makes %.1f more allocations per call than net/http, at most %g are allowed", version, more, most)
+		}
+	}
+}
+
+// plainExe is this program without the race detector, with which allocations are others.
+func plainExe(t *testing.T) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "overhead")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", exe, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return exe
 }
 
 // Every load runs, and every figure is there.

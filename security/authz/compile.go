@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/weft-mesh/weft/security"
 )
@@ -49,6 +50,7 @@ type Policy struct {
 	peers    map[string]string // by trust domain
 	problems []error
 	tokens   *tokens
+	found    [32]atomic.Pointer[foundRule] // the latest callers
 }
 
 // rule is a compiled intention.

@@ -1,6 +1,10 @@
 package authz
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/weft-mesh/weft/security"
+)
 
 // Decide judges a request by these rules alone.
 func (p *Policy) Decide(r *Request) Decision {
@@ -77,9 +81,33 @@ func (p *Policy) permit(perm *permission, r *Request, d Decision) (out Decision,
 	return d, true
 }
 
-// find is the rule for a caller: of those that match the one that comes first. -1:
-// none, and the default decides.
+// foundRule is what look has found; the rules of a Policy do not change.
+type foundRule struct {
+	caller, via security.PeerID
+	i           int
+	fallback    Action
+}
+
+// find is look, which is the same for all requests of a caller.
 func (p *Policy) find(r *Request) (i int, fallback Action) {
+	if r.Caller.IsZero() {
+		return -1, Deny
+	}
+	slot := &p.found[0]
+	if id := r.Caller.Path(); id != "" {
+		slot = &p.found[(len(id)+int(id[len(id)-1]))%len(p.found)]
+	}
+	if f := slot.Load(); f != nil && f.caller == r.Caller && f.via == r.Via {
+		return f.i, f.fallback
+	}
+	i, fallback = p.look(r)
+	slot.Store(&foundRule{r.Caller, r.Via, i, fallback})
+	return i, fallback
+}
+
+// look is the rule for a caller: of those that match the one that comes first. -1:
+// none, and the default decides.
+func (p *Policy) look(r *Request) (i int, fallback Action) {
 	i, fallback = -1, Deny
 	first := func(j int, ok bool) {
 		if ok && (i < 0 || j < i) {

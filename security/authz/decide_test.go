@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weft-mesh/weft/security"
 )
 
 // The truth table of intentions: an intention {none, L4, L7} × {allow, deny} for the
@@ -302,6 +304,26 @@ func TestRulesAreSortedAsConsulDoes(t *testing.T) {
 	for i := range want {
 		if list[i].String() != want[i].String() {
 			t.Errorf("%d: %s, want %s", i, &list[i], &want[i])
+		}
+	}
+}
+
+// What was found for a caller is not taken for another, nor for one through a gateway.
+func TestFoundRulesAreOfTheirCallers(t *testing.T) {
+	t.Parallel()
+	p := Compile(Rules{Intentions: []Intention{l4("web", Allow), l4("bew", Deny)}, Default: Allow}, scope())
+	gateway := svc(t, "gateway")
+	for range 3 {
+		for _, tt := range []struct {
+			name string
+			via  security.PeerID
+			want bool
+		}{{"web", security.PeerID{}, true}, {"web", gateway, false}, {"bew", security.PeerID{}, false}, {"wbe", security.PeerID{}, true}} {
+			r := get(svc(t, tt.name), "/")
+			r.Via = tt.via
+			if d := p.Decide(r); d.Allowed != tt.want {
+				t.Errorf("%s via %s: %+v", tt.name, tt.via, d)
+			}
 		}
 	}
 }

@@ -1,8 +1,12 @@
 package authz
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/weft-mesh/weft/security"
 )
@@ -27,29 +31,38 @@ func (h httpHeaders) each(f func(name string, values []string)) {
 // The server must use [security.HTTPServerTLS]: who called is known from the
 // connection only.
 func HTTPHandler(a *Authorizer, next http.Handler) http.Handler {
-	return &httpHandler{a, next}
+	return &httpHandler{a: a, next: next, requests: sync.Pool{New: func() any { return new(Request) }}}
 }
 
 type httpHandler struct {
 	a    *Authorizer
 	next http.Handler
+	ids  [64]atomic.Pointer[knownPeer]
+
+	requests sync.Pool // *Request; what is judged
 }
+
+// served is a request that was let in, and its context, in one piece.
+type served struct {
+	context.Context
+	Admission
+	out http.Request // as the handler gets it
+}
+
+func (s *served) Value(key any) any {
+	if key == (admissionKey{}) {
+		return &s.Admission
+	}
+	return s.Context.Value(key)
+}
+
+// Owns tells the layers of the mesh behind this one that they may change the fields of
+// a request, as nobody else has it yet.
+func (s *served) Owns(req *http.Request) bool { return req == &s.out }
 
 // ServeHTTP implements http.Handler.
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	caller, _ := security.PeerFromRequest(req)
-	r := &Request{
-		Caller: caller, Protocol: "http", Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery,
-		Authority: req.Host, Headers: httpHeaders(req.Header),
-	}
-	path, err := h.path(req)
-	if err != nil {
-		d := h.a.finish(r, ambiguous(err))
-		refuse(w, &d)
-		return
-	}
-	r.Path = path
-	d := h.a.Admit(req.Context(), r)
+	d, admission, path := h.judge(req)
 	if !d.Allowed {
 		refuse(w, &d)
 		return
@@ -59,7 +72,50 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			delete(req.Header, name)
 		}
 	}
-	h.next.ServeHTTP(w, routed(req, &admitted{Context: req.Context(), Admission: r.admission(&d)}, path))
+	s := &served{Context: req.Context(), Admission: admission}
+	s.out = *req.WithContext(s)
+	routed(&s.out, path)
+	h.next.ServeHTTP(w, &s.out)
+}
+
+func (h *httpHandler) judge(req *http.Request) (Decision, Admission, string) {
+	var r *Request
+	if h.a.cfg.External == nil { // else it may be kept
+		r = h.requests.Get().(*Request)
+		defer func() { *r = Request{}; h.requests.Put(r) }()
+	} else {
+		r = new(Request)
+	}
+	*r = Request{
+		Caller: h.caller(req), Protocol: "http", Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery,
+		Authority: req.Host, Headers: httpHeaders(req.Header),
+	}
+	path, err := h.path(req)
+	if err != nil {
+		return h.a.finish(r, ambiguous(err)), Admission{}, ""
+	}
+	r.Path = path
+	d := h.a.Admit(req.Context(), r)
+	return d, r.admission(&d), path
+}
+
+// caller is who sent a request, read once from the certificate of a connection.
+func (h *httpHandler) caller(req *http.Request) security.PeerID {
+	cs := req.TLS
+	if cs == nil || !cs.HandshakeComplete || len(cs.PeerCertificates) == 0 || len(cs.PeerCertificates[0].Signature) == 0 {
+		id, _ := security.PeerFromRequest(req)
+		return id
+	}
+	leaf := cs.PeerCertificates[0]
+	slot := &h.ids[int(leaf.Signature[len(leaf.Signature)-1])%len(h.ids)]
+	if k := slot.Load(); k != nil && (k.cert == leaf || bytes.Equal(k.cert.Raw, leaf.Raw)) { // connections share certificates
+		return k.id
+	}
+	id, ok := security.PeerFromRequest(req)
+	if ok {
+		slot.Store(&knownPeer{leaf, id})
+	}
+	return id
 }
 
 // path is the one spelling of the request's path.
@@ -84,17 +140,14 @@ func (h *httpHandler) path(req *http.Request) (string, error) {
 	return path, err
 }
 
-// routed is the request with the path that was judged, whichever field a router
-// looks at.
-func routed(req *http.Request, ctx *admitted, path string) *http.Request {
-	out := req.WithContext(ctx)
-	if req.URL.RawPath != "" || req.URL.Scheme != "" || req.URL.Host != "" {
-		u := *req.URL
+// routed gives a request the path that was judged, whichever field a router looks at.
+func routed(out *http.Request, path string) {
+	if out.URL.RawPath != "" || out.URL.Scheme != "" || out.URL.Host != "" {
+		u := *out.URL
 		u.Path, u.RawPath, u.Scheme, u.Host = path, "", "", ""
 		out.URL = &u
 		out.RequestURI = u.RequestURI()
 	}
-	return out
 }
 
 // refuse says no, and never why.

@@ -15,14 +15,18 @@ var identityNames = []string{
 	"l5d-client-id", "l5d-remote-ip", "l5d-server-id",
 }
 
-// maxFold is the longest name that is looked at: none of ours is longer.
-const maxFold = 40
+// The names that are looked at are at most as long as maxFold, and begin with one of
+// firstFold: none of ours is other.
+const (
+	maxFold   = 40
+	firstFold = "xwl"
+)
 
 // unwelcome reports whether a header may not reach a handler: one that conveys an
 // identity, in any spelling, or one of ours in a spelling that a CGI-like layer
 // behind us would take for the real one (weft_timeout).
 func unwelcome(name string) bool {
-	if len(name) > maxFold {
+	if name == "" || len(name) > maxFold || strings.IndexByte(firstFold, name[0]|0x20) < 0 {
 		return false
 	}
 	var buf [maxFold]byte

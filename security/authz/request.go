@@ -97,9 +97,11 @@ func (c *admitted) Value(key any) any {
 // FromContext is what is known of the request that ctx belongs to; false if it was
 // not judged here.
 func FromContext(ctx context.Context) (Admission, bool) {
-	c, ok := ctx.Value(admissionKey{}).(*admitted)
-	if !ok {
-		return Admission{}, false
+	switch c := ctx.Value(admissionKey{}).(type) {
+	case *admitted: // over gRPC
+		return c.Admission, true
+	case *Admission:
+		return *c, true
 	}
-	return c.Admission, true
+	return Admission{}, false
 }
