@@ -30,6 +30,9 @@ type LoopConfig struct {
 	// Budget bounds all repeats of the destination; nil: one of this Loop alone.
 	// Give all loops to a destination the same one; see [BudgetStore].
 	Budget *Budget
+	// OnExhausted is told of each call that was not repeated because the Budget was
+	// empty, on the call's goroutine; it must not block or keep in. nil: nobody.
+	OnExhausted func(in *Info)
 }
 
 // Attempt makes one attempt of a call.
@@ -65,6 +68,7 @@ type Loop struct {
 	budget  *Budget
 	seen    latencies // of calls that may be hedged
 	judge   Classifier
+	empty   func(*Info) // LoopConfig.OnExhausted
 }
 
 // NewLoop makes a Loop. The error names the field that makes no sense.
@@ -81,7 +85,7 @@ func NewLoop(cfg LoopConfig) (*Loop, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget, judge: cfg.Classify}
+	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget, judge: cfg.Classify, empty: cfg.OnExhausted}
 	if l.budget == nil {
 		var err error
 		if l.budget, err = NewBudget(BudgetConfig{}); err != nil {
@@ -213,6 +217,9 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 	}
 	if !o.Unsent && !l.budget.Retry() {
 		l.budget.counts.exhausted.Add(1)
+		if l.empty != nil {
+			l.empty(in)
+		}
 		return 0, StopBudget
 	}
 	l.budget.counts.retries.Add(1)
