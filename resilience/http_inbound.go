@@ -38,7 +38,11 @@ func (h *HTTPInbound) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	e, err := h.cfg.Deadline.enter(ctx, req.Method, false)
 	if err != nil {
-		w.Header().Set(RetriedKey, "1") // another server would be as late
+		if errors.Is(err, errSlowHere) {
+			w.Header().Set(RefusedKey, "1") // another server may be faster
+		} else {
+			w.Header().Set(RetriedKey, "1") // it would be as late
+		}
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}

@@ -58,7 +58,8 @@ func (f AttemptFunc) Try(ctx context.Context, n int) Outcome { return f(ctx, n) 
 // What it repeats is decided by [Retry.When], after the server (a wait that it
 // asks for, or its request not to come back) and before the Budget. A repeat
 // that certainly reaches no server twice ([Outcome.Unsent]) is not taken from the
-// Budget: it adds nothing to anyone's load.
+// Budget: it adds nothing to anyone's load. Only what a server refused because it is
+// too slow is, for the others may be as slow.
 //
 // A call made while serving another one ends the chain of retries: see [Inbound].
 type Loop struct {
@@ -206,7 +207,7 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopServer
 	case o.once || !r.When(in, o):
 		return 0, StopRule
-	case from != nil && from.Attempt > 1 && !o.Unsent:
+	case from != nil && from.Attempt > 1 && !o.free():
 		return 0, StopChain
 	case n >= r.Attempts:
 		return 0, StopAttempts
@@ -215,7 +216,7 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 	if end, has := ctx.Deadline(); has && time.Until(end) < wait+r.MinRemaining {
 		return 0, StopTime
 	}
-	if !o.Unsent && !l.budget.Retry() {
+	if !o.free() && !l.budget.Retry() {
 		l.budget.counts.exhausted.Add(1)
 		if l.empty != nil {
 			l.empty(in)

@@ -58,7 +58,7 @@ func Example() {
 			}
 			for _, p := range h.DataPoints {
 				status, _ := p.Attributes.Value("http.response.status_code")
-				fmt.Println(metric.Name, metric.Unit, status.Emit(), p.Count, p.Sum > 0)
+				fmt.Println(metric.Name, metric.Unit, status.String(), p.Count, p.Sum > 0)
 			}
 		}
 	}
