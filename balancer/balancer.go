@@ -64,6 +64,7 @@ type Balancer struct {
 	fresh   map[*resolver.Endpoint]struct{} // joined in the current change
 	arrived map[string]bool                 // sources that answered for the first time with the newest snapshot
 	ramping []*Node
+	shifts  shifts
 
 	timer   *time.Timer
 	timerAt time.Time // zero: not armed
@@ -270,6 +271,7 @@ func (b *Balancer) Close() {
 		closing = append(closing, s.node)
 	}
 	b.table.Store(&table{err: fmt.Errorf("%w: the balancer of service %q is closed", ErrNoEndpoint, b.service())})
+	b.endShifts()
 	b.withdraw(closing)
 	b.tiers, b.spare = nil, nil
 	b.mu.Unlock()

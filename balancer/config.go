@@ -73,6 +73,9 @@ type Config struct {
 	// Observe is told of the end of each attempt and how long it took; it must not
 	// block. nil: nobody.
 	Observe func(n *Node, o resilience.Outcome, took time.Duration)
+	// OnShift is told when panic and failover begin and end, in order and never twice at
+	// a time; no call waits for it. It must not call Close. nil: nobody.
+	OnShift func(Shift)
 }
 
 // withDefaults checks c and fills in what zero means.

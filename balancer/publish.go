@@ -64,6 +64,7 @@ func (b *Balancer) settle() {
 	b.spread()
 	b.wants()
 	closing := b.reconcile()
+	b.shift()
 	b.dropEmpty()
 	clear(b.fresh)
 	b.withhold()
@@ -174,23 +175,30 @@ func (b *Balancer) withdraw(closing []*Node) {
 	}
 }
 
-// tell closes connections and calls Published, never twice at a time: a caller
-// that finds it running leaves the next round to it. It is called without b.mu.
+// tell closes connections and calls Config.OnShift and Published, never twice at a time: a
+// caller that finds it running leaves the next round to it. It is called without b.mu.
 func (b *Balancer) tell(closing []*Node) {
 	for _, n := range closing {
 		if n.conn != nil {
 			n.conn.Close()
 		}
 	}
-	if b.tr.Published == nil {
+	if b.tr.Published == nil && b.cfg.OnShift == nil {
 		return
 	}
 	b.mu.Lock()
 	b.again = true
 	for !b.telling && b.again {
 		b.telling, b.again = true, false
+		news := b.shifts.news
+		b.shifts.news = nil
 		b.mu.Unlock()
-		b.tr.Published()
+		for _, n := range news {
+			b.cfg.OnShift(n)
+		}
+		if b.tr.Published != nil {
+			b.tr.Published()
+		}
 		b.mu.Lock()
 		b.telling = false
 	}

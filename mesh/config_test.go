@@ -55,6 +55,20 @@ func TestPrecedence(t *testing.T) {
 		"snapshots off":            {Config{Service: "a", SnapshotDir: "off"}, env("CONSUL_HTTP_ADDR", "x:1"), "SnapshotDir", "off", FromStruct},
 		"no snapshots in memory":   {Config{Service: "a"}, env(), "SnapshotDir", "", FromDefault},
 		"fast propagation at home": {Config{Service: "a"}, env(), "Propagation", "100ms", FromDefault},
+		"traces by default":        {Config{Service: "a"}, env(), "Telemetry.TraceRatio", "0.01", FromDefault},
+		"traces by environment":    {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "0.25"), "Telemetry.TraceRatio", "0.25", FromEnvironment},
+		"traces by struct":         {Config{Service: "a", Telemetry: TelemetryConfig{TraceRatio: 1}}, env("WEFT_TRACE_RATIO", "0.25"), "Telemetry.TraceRatio", "1", FromStruct},
+		"no traces by struct":      {Config{Service: "a", Telemetry: TelemetryConfig{TraceRatio: -1}}, env("WEFT_TRACE_RATIO", "1"), "Telemetry.TraceRatio", "off", FromStruct},
+		"no traces by environment": {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "0"), "Telemetry.TraceRatio", "off", FromEnvironment},
+		"access log off":           {Config{Service: "a"}, env("WEFT_ACCESS_RATIO", "off"), "Telemetry.AccessRatio", "off", FromEnvironment},
+		"access log of all":        {Config{Service: "a"}, env("WEFT_ACCESS_RATIO", "1"), "Telemetry.AccessRatio", "1", FromEnvironment},
+		"late spans":               {Config{Service: "a"}, env("WEFT_TRACE_RETROACTIVE", "true"), "Telemetry.Retroactive", "true", FromEnvironment},
+		"late spans by struct":     {Config{Service: "a", Telemetry: TelemetryConfig{Retroactive: true}}, env("WEFT_TRACE_RETROACTIVE", "false"), "Telemetry.Retroactive", "true", FromStruct},
+		"baggage":                  {Config{Service: "a"}, env("WEFT_FOREIGN_BAGGAGE", "1"), "Telemetry.ForeignBaggage", "true", FromEnvironment},
+		"baggage by default":       {Config{Service: "a"}, env(), "Telemetry.ForeignBaggage", "false", FromDefault},
+		"endpoint labels":          {Config{Service: "a"}, env("WEFT_ENDPOINT_LABELS", "true"), "Telemetry.EndpointLabels", "true", FromEnvironment},
+		"methods by environment":   {Config{Service: "a"}, env("WEFT_MAX_METHODS", "20"), "Telemetry.MaxMethods", "20", FromEnvironment},
+		"methods by default":       {Config{Service: "a"}, env(), "Telemetry.MaxMethods", "200", FromDefault},
 		"propagation with Consul":  {Config{Service: "a"}, env("CONSUL_HTTP_ADDR", "x:1"), "Propagation", "2s", FromDefault},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,14 +92,23 @@ func TestBadConfigIsRefused(t *testing.T) {
 		env  func(string) string
 		want string // in the error
 	}{
-		"no service":           {Config{}, env(), "WEFT_SERVICE"},
-		"bad service":          {Config{Service: "a/b"}, env(), "Config.Service"},
-		"bad duration":         {Config{Service: "a"}, env("WEFT_DRAIN_TIMEOUT", "soon"), `WEFT_DRAIN_TIMEOUT="soon"`},
-		"bad number":           {Config{Service: "a"}, env("WEFT_SUBSET_SIZE", "many"), `WEFT_SUBSET_SIZE="many"`},
-		"negative connect":     {Config{Service: "a", ConnectTimeout: -1}, env(), "ConnectTimeout"},
-		"cloud without a name": {Config{Service: "a"}, env("WEFT_CLOUDS", "=dc:gcp"), "WEFT_CLOUDS"},
-		"address as a name":    {Config{Service: "a"}, env("WEFT_CLOUDS", "http://c:8500"), "WEFT_CLOUDS"},
-		"identity missing":     {Config{Service: "a", Catalog: static.New(static.Config{})}, env(), "Config.Identity"},
+		"no service":                {Config{}, env(), "WEFT_SERVICE"},
+		"bad service":               {Config{Service: "a/b"}, env(), "Config.Service"},
+		"bad duration":              {Config{Service: "a"}, env("WEFT_DRAIN_TIMEOUT", "soon"), `WEFT_DRAIN_TIMEOUT="soon"`},
+		"bad number":                {Config{Service: "a"}, env("WEFT_SUBSET_SIZE", "many"), `WEFT_SUBSET_SIZE="many"`},
+		"trace share as a word":     {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "some"), `WEFT_TRACE_RATIO="some"`},
+		"trace share in percent":    {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "50"), `WEFT_TRACE_RATIO="50"`},
+		"trace share below 0":       {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "-1"), `WEFT_TRACE_RATIO="-1"`},
+		"trace share is no number":  {Config{Service: "a"}, env("WEFT_TRACE_RATIO", "NaN"), `WEFT_TRACE_RATIO="NaN"`},
+		"trace share in the struct": {Config{Service: "a", Telemetry: TelemetryConfig{TraceRatio: 50}}, env(), "Config.Telemetry.TraceRatio is 50"},
+		"access share":              {Config{Service: "a"}, env("WEFT_ACCESS_RATIO", "1.01"), `WEFT_ACCESS_RATIO="1.01"`},
+		"bad switch":                {Config{Service: "a"}, env("WEFT_ENDPOINT_LABELS", "maybe"), `WEFT_ENDPOINT_LABELS="maybe"`},
+		"no methods":                {Config{Service: "a"}, env("WEFT_MAX_METHODS", "0"), `WEFT_MAX_METHODS="0"`},
+		"negative methods":          {Config{Service: "a", Telemetry: TelemetryConfig{MaxMethods: -1}}, env(), "Config.Telemetry.MaxMethods is -1"},
+		"negative connect":          {Config{Service: "a", ConnectTimeout: -1}, env(), "ConnectTimeout"},
+		"cloud without a name":      {Config{Service: "a"}, env("WEFT_CLOUDS", "=dc:gcp"), "WEFT_CLOUDS"},
+		"address as a name":         {Config{Service: "a"}, env("WEFT_CLOUDS", "http://c:8500"), "WEFT_CLOUDS"},
+		"identity missing":          {Config{Service: "a", Catalog: static.New(static.Config{})}, env(), "Config.Identity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,6 +26,8 @@ type destination struct {
 	plain    *laneState // nil as router
 	balancer balancer.Config
 	seen     *seen // nil: nothing is measured
+
+	exhausted func(*resilience.Info) // of the budget
 }
 
 // destinations makes destinations when they are first called.
@@ -38,6 +40,7 @@ type destinations struct {
 	route    *routing // nil: there are no chains
 	log      *slog.Logger
 	watch    *watch // nil: nothing is measured
+	shifts   shifts
 
 	mu       sync.RWMutex
 	made     map[string]*destination
@@ -54,7 +57,9 @@ func newDestinations(cfg *resolved) (*destinations, error) {
 			return nil, fmt.Errorf("mesh: Config.Services[%q]: %w", name, err)
 		}
 	}
-	return &destinations{byName: cfg.Services, fallback: cfg.Policy, base: cfg.Balancer, see: cfg.see, log: cfg.Logger, made: map[string]*destination{}}, nil
+	d := &destinations{byName: cfg.Services, fallback: cfg.Policy, base: cfg.Balancer, see: cfg.see, log: cfg.Logger, made: map[string]*destination{}}
+	d.base.OnShift = both(guarded(d.log, "Config.Balancer.OnShift", d.base.OnShift), d.shiftEvent)
+	return d, nil
 }
 
 // of is the destination of a service, the same for all its calls.
@@ -83,12 +88,12 @@ func (d *destinations) make(service string) *destination {
 	if !named {
 		policy = d.fallback
 	}
-	to := &destination{policy: policy, balancer: d.base}
+	to := &destination{policy: policy, balancer: d.base, exhausted: exhausted(d.log, service)}
 	to.budget, _ = resilience.NewBudget(policy.Budget)
 	w := &way{service: service, idempotent: policy.Idempotent}
 	layers, _ := policy.callLayers()
 	w.gates = d.see.gates(layers)
-	w.loop, _ = policy.loop(to.budget)
+	w.loop, _ = policy.loop(to.budget, to.exhausted)
 	if gates := d.see.gates(policy.attemptLayers()); len(gates) > 0 {
 		w.attempt = resilience.NewChain(gates...)
 		to.balancer.Gate = w.attempt

@@ -50,7 +50,8 @@ func (c httpCall) send(out *http.Request, span *telemetry.Call) {
 	}
 }
 
-// end counts a request when its response's header is there.
+// end counts a request when its response's header is there. Its span ends with the
+// response's body.
 func (c httpCall) end(ctx context.Context, req *http.Request, call *balancer.Call, span *telemetry.Call, resp *http.Response, err error) {
 	if c.s == nil {
 		return
@@ -73,6 +74,8 @@ func (c httpCall) end(ctx context.Context, req *http.Request, call *balancer.Cal
 	}
 	if span == nil {
 		attrs = append(attrs, c.s.attrs(req, c.method)...)
+	} else {
+		holdForBody(resp, span)
 	}
 	c.s.finish(ctx, call, span, e, err, attrs...)
 }
@@ -123,6 +126,7 @@ func (t httpAttempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	out := req.WithContext(actx)
 	t.w.tracer.SendHTTP(actx, out, telemetry.Sampled, s.stranger())
 	resp, err := t.next.RoundTrip(out)
+	holdForBody(resp, a)
 	s.endAttempt(a, call, "", httpFailure(httpEnd(resp, err), false))
 	return resp, err
 }

@@ -72,7 +72,7 @@ func (p ServicePolicy) check() error {
 	if err != nil {
 		return err
 	}
-	loop, err := p.loop(budget)
+	loop, err := p.loop(budget, nil)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,6 @@ func (p ServicePolicy) check() error {
 	return err
 }
 
-func (p ServicePolicy) loop(budget *resilience.Budget) (*resilience.Loop, error) {
-	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Classify: p.Classify, Retry: p.Retry, Hedge: p.Hedge, Budget: budget})
+func (p ServicePolicy) loop(budget *resilience.Budget, exhausted func(*resilience.Info)) (*resilience.Loop, error) {
+	return resilience.NewLoop(resilience.LoopConfig{Timeout: p.Timeout, Classify: p.Classify, Retry: p.Retry, Hedge: p.Hedge, Budget: budget, OnExhausted: exhausted})
 }

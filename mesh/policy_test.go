@@ -294,7 +294,9 @@ func TestBreakerMovesCallsToAnotherCloud(t *testing.T) {
 	if n := here.calls.Load(); n < 20 || there.calls.Load() != 1 {
 		t.Errorf("%d calls stayed in the cloud that fails, then %d went elsewhere; want 20 or more, which open the breaker", n, there.calls.Load())
 	}
-	if !strings.Contains(log.String(), "msg=breaker.opened service=pay cloud=here") {
-		t.Errorf("no event: %s", log.String())
+	for _, want := range []string{"msg=breaker.opened service=pay cloud=here", "msg=failover.started service=pay from=here/-/- to=there/-/-"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no event %q: %s", want, log.String())
+		}
 	}
 }

@@ -118,7 +118,7 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			guarded[name] = p
 		}
 		w := &way{service: r.service, lane: s.lane.Name, gates: gates, attempt: r.to.way.attempt, idempotent: r.to.policy.Idempotent, plan: p}
-		if w.loop, err = loopFor(r.to.policy, r.to.budget, e, p); err != nil {
+		if w.loop, err = loopFor(r.to.policy, r.to.budget, r.to.exhausted, e, p); err != nil {
 			t.drop(old)
 			return nil, nil, err
 		}

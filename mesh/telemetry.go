@@ -24,27 +24,29 @@ import (
 type TelemetryConfig struct {
 	// TraceRatio is the share of calls and requests outside of any trace that begin
 	// one; it is asked first, and costs nothing, and the provider's own sampler
-	// decides on those that are left. Calls within a trace follow it. 0: 0.01;
-	// negative: none.
+	// decides on those that are left. Calls within a trace follow it. 0: WEFT_TRACE_RATIO,
+	// where 0 is none, or 0.01; negative: none; at most 1.
 	TraceRatio float64
 	// Retroactive leaves a span of a call that was not sampled and failed, or took
 	// longer than 99 % of its method's: at most 10 a second, without those of its
 	// attempts. Its attribute mesh.retroactive says why, for the provider's sampler.
-	// false: none.
+	// false: WEFT_TRACE_RETROACTIVE, else none.
 	Retroactive bool
 	// ForeignBaggage lets W3C baggage pass to and from services of other trust domains;
-	// within the own one it always passes, up to 8 KiB. false: it ends there.
+	// within the own one it always passes, up to 8 KiB. false: WEFT_FOREIGN_BAGGAGE, else
+	// it ends there.
 	ForeignBaggage bool
 	// MaxMethods is how many methods of one service are told apart in metrics, and
-	// paths' patterns of the own server; the others are _OTHER. 0: 200.
+	// paths' patterns of the own server; the others are _OTHER. 0: WEFT_MAX_METHODS or 200.
 	MaxMethods int
 	// EndpointLabels counts attempts for each endpoint's address. It multiplies the
-	// number of series. false: for each cloud and zone.
+	// number of series. false: WEFT_ENDPOINT_LABELS, else for each cloud and zone.
 	EndpointLabels bool
 	// AccessLog takes a record named "access" for each failed call and a share of
 	// the others, with the reasons in "flags"; at most 100 a second. nil: none.
 	AccessLog *slog.Logger
-	// AccessRatio is the share of successful calls in AccessLog. 0: 0.01; negative: none.
+	// AccessRatio is the share of successful calls in AccessLog. 0: WEFT_ACCESS_RATIO,
+	// where 0 is none, or 0.01; negative: none; at most 1.
 	AccessRatio float64
 }
 

@@ -2,6 +2,9 @@ package mesh
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +85,31 @@ func TestAttemptAllocations(t *testing.T) {
 		s.places.Record(ep, resilience.Outcome{Class: resilience.Success}, time.Millisecond)
 	}); n != 0 {
 		t.Errorf("%v allocations per attempt", n)
+	}
+}
+
+// Over HTTP too, with a response whose body is yet to come.
+func TestHTTPTelemetryAllocations(t *testing.T) {
+	for name, ratio := range map[string]float64{"metrics": 0, "metrics and traces that are not sampled": -1} {
+		s := bare(t, ratio, false)
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://pay/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, call := balancer.NewCall(context.Background(), "pay", http.MethodGet)
+		resp := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("all"))}
+		through := func() {
+			w := s.request(ctx, req)
+			ctx, span := w.begin(ctx, req)
+			w.send(req, span)
+			w.end(ctx, req, call, span, resp, nil)
+		}
+		for range 200 {
+			through()
+		}
+		if n := testing.AllocsPerRun(2000, through); n != 0 {
+			t.Errorf("%s: %v allocations, want none", name, n)
+		}
 	}
 }
 

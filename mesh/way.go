@@ -28,8 +28,8 @@ type way struct {
 
 // loopFor is the loop of a plan: what the chain says, else the caller's policy, else
 // the profile.
-func loopFor(policy ServicePolicy, budget *resilience.Budget, e *chain.Evaluator, p *chain.Plan) (*resilience.Loop, error) {
-	cfg := resilience.LoopConfig{Timeout: policy.Timeout, Classify: policy.Classify, Retry: policy.Retry, Hedge: policy.Hedge, Budget: budget}
+func loopFor(policy ServicePolicy, budget *resilience.Budget, exhausted func(*resilience.Info), e *chain.Evaluator, p *chain.Plan) (*resilience.Loop, error) {
+	cfg := resilience.LoopConfig{Timeout: policy.Timeout, Classify: policy.Classify, Retry: policy.Retry, Hedge: policy.Hedge, Budget: budget, OnExhausted: exhausted}
 	profile := e.Profile()
 	strict := profile.Name == chain.NameConsul
 	switch {

@@ -22,6 +22,10 @@ var (
 	ErrDeadlineShort  = errors.New("resilience: too little of the request's time is left to serve it")
 )
 
+// errSlowHere is within those ErrDeadlineShort that blame this server, and not the
+// request: another one may be faster.
+var errSlowHere = errors.New("half of the calls take more")
+
 const maxTimeoutDigits = 8
 
 // FormatTimeout writes a time as in [TimeoutKey], rounded up to the unit that
@@ -167,7 +171,7 @@ func (g *DeadlineGate) enterAt(ctx, parent context.Context, method string, strea
 		case left < g.cfg.Min:
 			return e, fmt.Errorf("%w: %v left, at least %v asked for", ErrDeadlineShort, left, g.cfg.Min)
 		case e.seen != nil && left < e.seen.p50() && !g.probe(e.start):
-			return e, fmt.Errorf("%w: %v left, half of the calls take more than %v", ErrDeadlineShort, left, e.seen.p50())
+			return e, fmt.Errorf("%w: %v left, %w than %v", ErrDeadlineShort, left, errSlowHere, e.seen.p50())
 		}
 	}
 	return e, nil

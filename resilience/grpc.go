@@ -35,7 +35,8 @@ type GRPCReply struct {
 
 // FromGRPC classifies a gRPC attempt.
 //
-//   - Unavailable, and a deadline that is not the caller's: Retryable.
+//   - Unavailable, and a deadline that is not the caller's: Retryable. The deadline is
+//     unsent with the trailer [RefusedKey]: the server was too slow to begin.
 //   - Internal, Unknown, DataLoss: Failure.
 //   - ResourceExhausted from the server: Throttled, and unsent with the trailer
 //     [RefusedKey]. From this process (a message over the limit): Neutral.
@@ -55,7 +56,7 @@ func FromGRPC(r GRPCReply) Outcome {
 	}
 	o := Outcome{Class: grpcClass(r), Unsent: !r.BytesSent && !r.BytesReceived, Code: uint16(grpcCode(r.Err))}
 	o.Silent = o.Class == Neutral && r.BytesSent && !r.BytesReceived && grpcCode(r.Err) == codes.DeadlineExceeded
-	if o.Class == Throttled && len(r.Trailer[RefusedKey]) > 0 {
+	if (o.Class == Throttled || o.Class == Retryable && grpcCode(r.Err) == codes.DeadlineExceeded) && len(r.Trailer[RefusedKey]) > 0 {
 		o.Unsent = true
 	}
 	if o.Class != Neutral && o.Class != Success {

@@ -20,10 +20,10 @@ func NewGRPCInbound(cfg InboundConfig) *GRPCInbound { return &GRPCInbound{cfg} }
 
 // Unary is a grpc.UnaryServerInterceptor.
 func (i *GRPCInbound) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (reply any, err error) {
-	e, err := i.enter(ctx, info.FullMethod, false)
+	e, err := i.cfg.Deadline.enter(ctx, info.FullMethod, false)
 	if err != nil {
-		_ = grpc.SetTrailer(ctx, noReturn())
-		return nil, err
+		_ = grpc.SetTrailer(ctx, lateMark(err))
+		return nil, status.Error(codes.DeadlineExceeded, err.Error())
 	}
 	if i.cfg.Logger != nil {
 		defer func() {
@@ -42,10 +42,10 @@ func (i *GRPCInbound) Unary(ctx context.Context, req any, info *grpc.UnaryServer
 
 // Stream is a grpc.StreamServerInterceptor.
 func (i *GRPCInbound) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	e, err := i.enter(ss.Context(), info.FullMethod, true)
+	e, err := i.cfg.Deadline.enter(ss.Context(), info.FullMethod, true)
 	if err != nil {
-		ss.SetTrailer(noReturn())
-		return err
+		ss.SetTrailer(lateMark(err))
+		return status.Error(codes.DeadlineExceeded, err.Error())
 	}
 	if i.cfg.Logger != nil {
 		defer func() {
@@ -62,18 +62,16 @@ func (i *GRPCInbound) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 	return err
 }
 
-// noReturn tells the caller not to come back: another server would be as late.
-func noReturn() metadata.MD { return metadata.MD{pushback: {"-1"}} }
+// lateMark tells the caller not to come back, for another server would be as late; or,
+// if it is this server that is slow, that nothing was done.
+func lateMark(err error) metadata.MD {
+	if errors.Is(err, errSlowHere) {
+		return metadata.MD{RefusedKey: {"1"}}
+	}
+	return metadata.MD{pushback: {"-1"}}
+}
 
 func retriedMark() metadata.MD { return metadata.MD{RetriedKey: {"1"}} }
-
-func (i *GRPCInbound) enter(ctx context.Context, method string, stream bool) (entry, error) {
-	e, err := i.cfg.Deadline.enter(ctx, method, stream)
-	if err != nil {
-		err = status.Error(codes.DeadlineExceeded, err.Error())
-	}
-	return e, err
-}
 
 // inbound is the context of a handler, and the request in it.
 func (i *GRPCInbound) inbound(ctx context.Context) (context.Context, *Inbound) {

@@ -18,7 +18,8 @@ var ErrUnsent = errors.New("resilience: the request was not sent")
 // err may come with a resp when its body could not be read to the end.
 // callerEnded is as in [GRPCReply]; see [CallerEnded].
 //
-//   - 502, 503, 504 and broken connections: Retryable.
+//   - 502, 503, 504 and broken connections: Retryable; 504 with the header [RefusedKey]
+//     is unsent too: the server was too slow to begin.
 //   - Other 5xx: Failure. 429: Throttled; so is 503 with the header [RefusedKey], and
 //     both are unsent with it.
 //   - Everything else that was answered: Success.
@@ -43,6 +44,7 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 		o.Class = Throttled
 	case c == http.StatusBadGateway, c == http.StatusServiceUnavailable, c == http.StatusGatewayTimeout:
 		o.Class = Retryable
+		o.Unsent = c == http.StatusGatewayTimeout && resp.Header.Get(RefusedKey) != ""
 	case c >= 500:
 		o.Class = Failure
 	default:

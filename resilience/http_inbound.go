@@ -55,7 +55,11 @@ func (h *HTTPInbound) serve(c *inboundCall, w http.ResponseWriter, req *http.Req
 	}
 	e, err := h.cfg.Deadline.enterAt(c, c.Context, req.Method, false, now)
 	if err != nil {
-		w.Header().Set(RetriedKey, "1") // another server would be as late
+		if errors.Is(err, errSlowHere) {
+			w.Header().Set(RefusedKey, "1") // another server may be faster
+		} else {
+			w.Header().Set(RetriedKey, "1") // it would be as late
+		}
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}

@@ -30,6 +30,9 @@ type LoopConfig struct {
 	// Budget bounds all repeats of the destination; nil: one of this Loop alone.
 	// Give all loops to a destination the same one; see [BudgetStore].
 	Budget *Budget
+	// OnExhausted is told of each call that was not repeated because the Budget was
+	// empty, on the call's goroutine; it must not block or keep in. nil: nobody.
+	OnExhausted func(in *Info)
 }
 
 // Attempt makes one attempt of a call.
@@ -55,7 +58,8 @@ func (f AttemptFunc) Try(ctx context.Context, n int) Outcome { return f(ctx, n) 
 // What it repeats is decided by [Retry.When], after the server (a wait that it
 // asks for, or its request not to come back) and before the Budget. A repeat
 // that certainly reaches no server twice ([Outcome.Unsent]) is not taken from the
-// Budget: it adds nothing to anyone's load.
+// Budget: it adds nothing to anyone's load. Only what a server refused because it is
+// too slow is, for the others may be as slow.
 //
 // A call made while serving another one ends the chain of retries: see [Inbound].
 type Loop struct {
@@ -65,6 +69,7 @@ type Loop struct {
 	budget  *Budget
 	seen    latencies // of calls that may be hedged
 	judge   Classifier
+	empty   func(*Info) // LoopConfig.OnExhausted
 }
 
 // NewLoop makes a Loop. The error names the field that makes no sense.
@@ -81,7 +86,7 @@ func NewLoop(cfg LoopConfig) (*Loop, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget, judge: cfg.Classify}
+	l := &Loop{timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), hedge: cfg.Hedge.withDefaults(), budget: cfg.Budget, judge: cfg.Classify, empty: cfg.OnExhausted}
 	if l.budget == nil {
 		var err error
 		if l.budget, err = NewBudget(BudgetConfig{}); err != nil {
@@ -202,7 +207,7 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 		return 0, StopServer
 	case o.once || !r.When(in, o):
 		return 0, StopRule
-	case from != nil && from.Attempt > 1 && !o.Unsent:
+	case from != nil && from.Attempt > 1 && !o.free():
 		return 0, StopChain
 	case n >= r.Attempts:
 		return 0, StopAttempts
@@ -211,8 +216,11 @@ func (l *Loop) next(ctx context.Context, in *Info, from *Inbound, o Outcome, n i
 	if end, has := ctx.Deadline(); has && time.Until(end) < wait+r.MinRemaining {
 		return 0, StopTime
 	}
-	if !o.Unsent && !l.budget.Retry() {
+	if !o.free() && !l.budget.Retry() {
 		l.budget.counts.exhausted.Add(1)
+		if l.empty != nil {
+			l.empty(in)
+		}
 		return 0, StopBudget
 	}
 	l.budget.counts.retries.Add(1)

@@ -66,3 +66,11 @@ type Outcome struct {
 
 // Failed reports whether the endpoint is to blame.
 func (o Outcome) Failed() bool { return o.Class == Failure || o.Class == Retryable }
+
+// free reports whether repeating the attempt adds nothing to anyone's load, so that it is
+// not taken from a budget: it went nowhere, or load was refused at once with a time to
+// come back. What a server was too slow for is not free, though it was not done: where all
+// are slow, each of them would be asked.
+func (o Outcome) free() bool {
+	return o.Unsent && !(o.Class == Retryable && (o.Code == codeDeadlineExceeded || o.Code == 504))
+}

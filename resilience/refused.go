@@ -22,8 +22,8 @@ var (
 )
 
 // RefusedKey marks a reply of our own servers, in a gRPC trailer or HTTP header,
-// that a gate gave instead of the handler: the endpoint is alive, refuses load, and
-// has done nothing. Its value is "1".
+// that a gate gave instead of the handler: the endpoint is alive, refuses load or is too
+// slow for the request's deadline, and has done nothing. Its value is "1".
 const RefusedKey = "weft-refused"
 
 // Refused is the error of a gate that did not let a call go. It unwraps to one of

@@ -57,3 +57,28 @@ func TestAdd(t *testing.T) {
 		t.Errorf("%+v, want %+v", o, want)
 	}
 }
+
+// The kinds are compared seed by seed; of an even number the lower middle counts.
+func TestConclude(t *testing.T) {
+	t.Parallel()
+	of := func(mean time.Duration, good ...float64) (all []outcome) {
+		for _, g := range good {
+			all = append(all, outcome{payments: 1, mean: mean, good: g})
+		}
+		return all
+	}
+	got := map[string][]outcome{
+		"degradedround_robin": of(100*time.Millisecond, 1, 1, 1), "degradedweft": of(40*time.Millisecond, 1, 1, 1), "degradedweft_limited": of(50*time.Millisecond, 1, 1, 1),
+		"brownround_robin": of(0, 0.25, 0.25, 0.3), "brownweft": of(0, 0.5, 1, 0.9), "brownweft_limited": of(0, 1, 1, 0.9),
+	}
+	r, err := conclude(scene{seeds: 3, checks: 2}, got)
+	want := result{Bench: "fintrust", Seeds: 3, LatencyRatio: 0.4, GoodputRatio: 3, GoodputMin: 2, GoodputMax: 4, Ceiling: 4, PerCheck: 1.7321,
+		MeanNaive: 100, MeanWeft: 40, GoodNaive: 0.25, GoodWeft: 0.9, LimitedLatency: 0.5, LimitedGoodput: 4, LimitedMin: 3, LimitedMax: 4}
+	if err != nil || r != want {
+		t.Errorf("%+v, %v; want %+v", r, err, want)
+	}
+	got["brownround_robin"] = of(0, 0.25, 0, 0.3)
+	if _, err := conclude(scene{seeds: 3, checks: 2}, got); err == nil {
+		t.Error("there is no ratio to nothing")
+	}
+}

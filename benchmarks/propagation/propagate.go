@@ -88,49 +88,60 @@ func propagate(ctx context.Context, agent *consultest.Agent, service string, cli
 		}
 		w.wg.Go(func() { w.call(ctx, grpc_testing.NewTestServiceClient(conn), s.every) })
 	}
-	follow := func(change int, name string, write func() error) (took []time.Duration, wrote time.Duration, err error) {
-		select {
-		case <-time.After(rest):
-		case <-ctx.Done():
-		}
-		began := time.Now()
-		w.wanted.Store(&wanted{int64(change), name})
-		if err := write(); err != nil {
-			return nil, 0, err
-		}
-		wrote = time.Since(began)
-		late := time.NewTimer(within)
-		defer late.Stop()
-		for len(took) < clients {
-			select {
-			case got := <-w.seen:
-				if got.change == int64(change) {
-					took = append(took, got.at.Sub(began))
-				}
-			case <-late.C:
-				return nil, 0, fmt.Errorf("after %v only %d of %d clients use %q; last error: %v", within, len(took), clients, name, w.lastErr())
-			case <-ctx.Done():
-				return nil, 0, ctx.Err()
-			}
-		}
-		return took, wrote, nil
+	follow := func(change int, name string, write func() error) ([]time.Duration, time.Duration, error) {
+		return w.follow(ctx, clients, wanted{int64(change), name}, write)
 	}
 	if _, _, err := follow(0, "old", func() error { return nil }); err != nil { // all are connected
 		return s, err
 	}
+	err = s.measure(f, ports, changes, follow)
+	s.failed = w.failed.Load()
+	return s, err
+}
+
+// measure lets the new instance come and go.
+func (s *spread) measure(f *fleet.Fleet, ports map[string]int, changes int, follow func(int, string, func() error) ([]time.Duration, time.Duration, error)) error {
 	for i := range changes {
 		found, wrote, err := follow(2*i+1, "new", func() error { return f.Register("new", ports["new"], 65535) })
 		if err != nil {
-			return s, err
+			return err
 		}
 		gone, _, err := follow(2*i+2, "old", func() error { return f.Deregister("new") })
 		if err != nil {
-			return s, err
+			return err
 		}
 		s.found, s.gone, s.write = append(s.found, found...), append(s.gone, gone...), append(s.write, wrote)
 	}
-	s.failed = w.failed.Load()
-	return s, nil
+	return nil
+}
+
+// follow makes a change, and waits until all clients have followed it.
+func (w *watchers) follow(ctx context.Context, clients int, want wanted, write func() error) (took []time.Duration, wrote time.Duration, err error) {
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+	}
+	began := time.Now()
+	w.wanted.Store(&want)
+	if err := write(); err != nil {
+		return nil, 0, err
+	}
+	wrote = time.Since(began)
+	late := time.NewTimer(within)
+	defer late.Stop()
+	for len(took) < clients {
+		select {
+		case got := <-w.seen:
+			if got.change == want.change {
+				took = append(took, got.at.Sub(began))
+			}
+		case <-late.C:
+			return nil, 0, fmt.Errorf("after %v only %d of %d clients use %q; last error: %v", within, len(took), clients, want.name, w.lastErr())
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+	return took, wrote, nil
 }
 
 // call is one client.

@@ -31,7 +31,14 @@ func (r *results) sentence(name string) string {
 		if f("one_client_p50_ms") > 0 {
 			one = fmt.Sprintf("1 client: p50 %.0f ms, p99 %.0f ms; ", f("one_client_p50_ms"), f("one_client_p99_ms"))
 		}
-		return one + fmt.Sprintf("%.0f clients: p50 %.0f ms, p99 %.0f ms; %.0f failed calls", f("clients"), f("p50_ms"), f("p99_ms"), f("failed"))
+		more := ""
+		rows, _ := v["rows"].([]any)
+		for _, x := range rows {
+			if row, _ := x.(map[string]any); row["by"] == "picks" {
+				more += fmt.Sprintf("%v watches that only pick: p50 %.0f ms, p99 %.0f ms; ", row["clients"], row["p50_ms"], row["p99_ms"])
+			}
+		}
+		return one + fmt.Sprintf("%.0f clients: p50 %.0f ms, p99 %.0f ms; %s%.0f failed calls", f("clients"), f("p50_ms"), f("p99_ms"), more, f("failed"))
 	case "coldstart":
 		return fmt.Sprintf("%.0f endpoints: %.0f ms; grpc-go's round_robin, which asks for neither identity nor catalog: %.0f ms", f("endpoints"), f("first_ok_ms"), f("round_robin_ms"))
 	case "rotation":
@@ -51,8 +58,12 @@ func (r *results) sentence(name string) string {
 	case "overload":
 		return fmt.Sprintf("at the highest load %s of the best goodput, top class %s good; without a limit %s and %s", percent("goodput_ratio"), percent("top_success"), percent("goodput_ratio_nothing"), percent("top_success_nothing"))
 	case "fintrust":
-		return fmt.Sprintf("mean latency %.0f %% less than naive round robin, goodput in the brown-out %.1f times its; with attempts limited %.0f %% and %.1f times",
-			100*(1-f("latency_ratio")), f("goodput_ratio"), 100*(1-f("latency_ratio_limited")), f("goodput_ratio_limited"))
+		spread := ""
+		if f("seeds") > 1 {
+			spread = fmt.Sprintf(" (%.1f to %.1f over %.0f seeds; at most %.1f is possible)", f("goodput_ratio_min"), f("goodput_ratio_max"), f("seeds"), f("goodput_ratio_ceiling"))
+		}
+		return fmt.Sprintf("mean latency %.0f %% less than naive round robin, goodput in the brown-out %.1f times its%s; with attempts limited %.0f %% and %.1f times",
+			100*(1-f("latency_ratio")), f("goodput_ratio"), spread, 100*(1-f("latency_ratio_limited")), f("goodput_ratio_limited"))
 	}
 	return "run; no words for it"
 }

@@ -1,6 +1,7 @@
 // Telemetry measures what the mesh's metrics and traces add to a unary gRPC call: the
-// same call through one pair of members that measure nothing, one with metrics, one
-// with metrics and 1 % of traces, and one within a trace that is not sampled.
+// same call, of one attempt, through one pair of members that measure nothing, one with
+// metrics, one whose caller alone has metrics, one with metrics and traces of which none
+// is sampled, one with 1 % of traces, and one within a trace that is not sampled.
 //
 //	go run ./telemetry [-rounds 25] [-slice 200ms]
 //
@@ -47,10 +48,10 @@ func run(ctx context.Context, rounds int, slice time.Duration) error {
 		return err
 	}
 	fmt.Printf("unary echo within one process, mutual TLS, %s, %d cores, %d rounds of %v\n", runtime.Version(), runtime.NumCPU(), rounds, slice)
-	fmt.Printf("%-18s %8.0f ns/call   %.2f allocs/call, client and server\n", modes[0].name, base.NS, base.Allocs)
+	fmt.Printf("%-21s %8.0f ns/call   %.2f allocs/call, client and server\n", modes[0].name, base.NS, base.Allocs)
 	for _, m := range modes[1:] {
 		r := got[m.name]
-		fmt.Printf("%-18s %+8.0f ns/call   %+.2f allocs/call   ratio %.3f\n", m.name, r.NS, r.Allocs, r.Ratio)
+		fmt.Printf("%-21s %+8.0f ns/call   %+.2f allocs/call   ratio %.3f\n", m.name, r.NS, r.Allocs, r.Ratio)
 	}
 	line, err := json.Marshal(struct {
 		Bench string            `json:"bench"`

@@ -20,6 +20,7 @@ import (
 type mode struct {
 	name    string
 	metrics bool
+	caller  bool            // only the caller measures
 	traces  float64         // the ratio; 0: none
 	parent  context.Context // of its calls
 }
@@ -28,6 +29,7 @@ type mode struct {
 var modes = []mode{
 	{name: "off", parent: context.Background()},
 	{name: "metrics", metrics: true, parent: context.Background()},
+	{name: "metrics of the caller", metrics: true, caller: true, parent: context.Background()},
 	{name: "unsampled", metrics: true, traces: -1, parent: context.Background()},
 	{name: "one percent", metrics: true, traces: 0.01, parent: context.Background()},
 	{name: "unsampled parent", metrics: true, traces: 0.01, parent: trace.ContextWithSpanContext(context.Background(),
@@ -36,6 +38,9 @@ var modes = []mode{
 
 func (m mode) config(service string, e *mesh.Embedded) mesh.Config {
 	cfg := mesh.Config{Service: service, Embedded: e, Propagation: -1}
+	if m.caller && service != "caller" {
+		return cfg
+	}
 	if m.metrics {
 		cfg.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	}

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -17,6 +16,7 @@ type Call struct {
 
 	t    *Tracer
 	name string
+	hold hold
 
 	mu      sync.Mutex
 	made    int
@@ -35,7 +35,8 @@ type Attempt struct {
 	c    *Call
 	span trace.Span
 	// N is its number, from 1.
-	N int
+	N    int
+	hold hold
 }
 
 // Attempt begins the span of an attempt. An attempt that begins while another one
@@ -67,13 +68,43 @@ func (a *Attempt) End(failure string, attrs ...attribute.KeyValue) {
 	a.c.running--
 	a.c.last = failure
 	a.c.mu.Unlock()
-	a.span.SetAttributes(attrs...)
-	if failure != "" {
-		a.span.SetAttributes(attribute.String(AttrErrorType, failure))
-		a.span.SetStatus(codes.Error, failure)
-	}
-	a.span.End()
+	a.hold.end(Span{a.span}, failure, attrs)
 }
+
+// End ends the span of the call. failure is what went wrong, empty for a success.
+func (c *Call) End(failure string, attrs ...attribute.KeyValue) { c.hold.end(c.Span, failure, attrs) }
+
+// hold keeps a span open beyond its End.
+type hold struct{ on, failed bool }
+
+func (h *hold) end(s Span, failure string, attrs []attribute.KeyValue) {
+	s.mark(failure, attrs...)
+	h.failed = failure != ""
+	if !h.on {
+		s.span.End()
+	}
+}
+
+func (h *hold) release(s Span, failure string) {
+	if h.failed {
+		failure = "" // it is said what went wrong first
+	}
+	s.End(failure)
+}
+
+// Hold makes End keep the span open for Release, for what is left when the answer is
+// there: its body. It comes before End.
+func (a *Attempt) Hold() { a.hold.on = true }
+
+// Release ends a span that was held, after its End and once. failure is what went wrong
+// since, empty for nothing.
+func (a *Attempt) Release(failure string) { a.hold.release(Span{a.span}, failure) }
+
+// Hold and Release are those of an Attempt.
+func (c *Call) Hold() { c.hold.on = true }
+
+// Release ends the span.
+func (c *Call) Release(failure string) { c.hold.release(c.Span, failure) }
 
 // Once is f as it may be called more than once; only the first time counts.
 func (a *Attempt) Once(f func(error)) func(error) {

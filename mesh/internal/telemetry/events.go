@@ -16,6 +16,7 @@ var Events = []string{
 
 	"endpoint.ejected", "endpoint.restored", "zone.degraded", "zone.restored",
 	"breaker.opened", "breaker.half_open", "breaker.closed",
+	"panic_mode.entered", "panic_mode.left", "failover.started", "failover.ended", "retry_budget.exhausted",
 	"panic.recovered",
 
 	"config.rejected", "config.unsupported", "config.loaded", "config.restored", "config.not_honoured", "chain.stale", "chain.unreadable", "chain.unsaved",

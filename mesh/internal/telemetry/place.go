@@ -37,7 +37,7 @@ func (p *Places) Record(ep *resolver.Endpoint, o resilience.Outcome, d time.Dura
 	if p.r.cfg.EndpointLabels {
 		addr = ep.Addr
 	}
-	p.at(ep.Locality, addr).cell.Record(int(min(o.Class, resilience.Throttled)), d, Draw())
+	p.at(ep.Locality, addr).cell.Record(int(min(o.Class, resilience.Throttled)), d, drawOf(d))
 }
 
 func (p *Places) at(at resolver.Locality, addr string) *place {

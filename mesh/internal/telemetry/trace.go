@@ -142,10 +142,14 @@ func (s Span) Rename(name string) { s.span.SetName(name) }
 
 // End ends a span. failure is what went wrong, empty for a success.
 func (s Span) End(failure string, attrs ...attribute.KeyValue) {
+	s.mark(failure, attrs...)
+	s.span.End()
+}
+
+func (s Span) mark(failure string, attrs ...attribute.KeyValue) {
 	s.span.SetAttributes(attrs...)
 	if failure != "" {
 		s.span.SetAttributes(attribute.String(AttrErrorType, failure))
 		s.span.SetStatus(codes.Error, failure)
 	}
-	s.span.End()
 }
