@@ -80,8 +80,8 @@ bench: ## Run the micro-benchmarks that match BENCH (all).
 
 # Certificates, tokens, dates in rules and files on disk are of the wall clock by nature.
 .PHONY: wallclock
-wallclock: ## Test what measures time with a wall clock that jumps by hours; some minutes the first time.
-	$(GO) run ./internal/walljump -shuffle=on ./resilience ./balancer ./resolver ./resolver/chain ./resolver/static
+wallclock: consul ## Test what measures time with a wall clock that jumps by hours; some minutes the first time.
+	$(GO) run ./internal/walljump -shuffle=on ./resilience ./balancer/... ./resolver/...
 
 .PHONY: drills
 drills: consul ## Break a small mesh for real, and hold it to its promises; 3 minutes.
