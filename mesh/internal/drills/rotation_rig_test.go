@@ -132,7 +132,7 @@ func newRotation(t *testing.T, age time.Duration) *rotation {
 	}
 	w.own = w.identity("caller")
 	w.members = append(w.members, w.own)
-	w.caller = w.join("caller", w.own)
+	w.caller = w.join("caller", "", w.own)
 	w.rpc = w.dial(w.caller, payments)
 	return w
 }
@@ -150,10 +150,10 @@ func (w *rotation) close() {
 	}
 }
 
-func (w *rotation) join(service string, src security.Source) *mesh.Mesh {
+func (w *rotation) join(service, instance string, src security.Source) *mesh.Mesh {
 	w.t.Helper()
 	m, err := mesh.Join(context.Background(), mesh.Config{
-		Service: service, Embedded: w.embedded, Identity: src, MaxConnectionAge: w.age,
+		Service: service, InstanceID: instance, Embedded: w.embedded, Identity: src, MaxConnectionAge: w.age,
 		Locality: resolver.Locality{Cloud: "home"}, DialContext: w.net.Dialer("home"), Propagation: -1,
 	})
 	w.must(err)
@@ -177,8 +177,8 @@ func (w *rotation) member(service string, i byte, server func(*mesh.Mesh, *ident
 
 func (w *rotation) serve(service string, src *identity, i byte, server func(*mesh.Mesh, *identity) any) *net.TCPAddr {
 	w.t.Helper()
-	m := w.join(service, src)
 	addr := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1+i), Port: 81}
+	m := w.join(service, addr.String(), src)
 	l, err := w.net.Listen(service, addr)
 	w.must(err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -195,7 +195,7 @@ func (w *rotation) addStale() *stale {
 		return src
 	}
 	caller := add("stale")
-	s.m = w.join("stale", caller)
+	s.m = w.join("stale", "", caller)
 	s.rpc = w.dial(s.m, payments)
 	w.serve(legacy, add(legacy), 8, w.grpcServer)
 	s.legacy = w.dial(w.caller, legacy)
