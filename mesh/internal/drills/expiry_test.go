@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/weft-mesh/weft/mesh"
 )
 
 // D15: the issuer is dead until certificates have expired, and then it is back.
@@ -18,7 +20,7 @@ func TestIssuerDead(t *testing.T) {
 		t.Run(dead.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newRotation(t, -1) // connections of any age: expiry ends them
+				w := newRotation(t, -1, nil) // connections of any age: expiry ends them
 				defer w.close()
 				synctest.Wait()
 				expires := time.Now().Add(svidLife - time.Second)
@@ -26,17 +28,17 @@ func TestIssuerDead(t *testing.T) {
 				defer cancel()
 				w.must(visit(ctx, w.caller, "http://"+web+"/"))
 				pass(time.Until(expires) - 2*time.Second)
-				open := w.openTwo(ctx)
+				open := w.openTwo(ctx, w.caller, w.rpc)
 				pass(time.Second)
-				for name, end := range open {
+				for _, end := range open {
 					if end.at.Load() != 0 {
-						t.Errorf("%s ended before the certificates did", name)
+						t.Errorf("%s ended before the certificates did", end.what)
 					}
 				}
 				pass(6 * time.Second)
-				for name, end := range open {
+				for _, end := range open {
 					if end.at.Load() == 0 {
-						t.Errorf("%s is open 5 s after the certificates have expired", name)
+						t.Errorf("%s is open 5 s after the certificates have expired", end.what)
 					}
 				}
 				// Callers try all the time.
@@ -82,28 +84,28 @@ func TestIssuerDead(t *testing.T) {
 }
 
 // openTwo opens a stream and a response that do not end by themselves.
-func (w *rotation) openTwo(ctx context.Context) map[string]*end {
-	ends := map[string]*end{}
+func (w *rotation) openTwo(ctx context.Context, m *mesh.Mesh, rpc grpc_testing.TestServiceClient) []*end {
+	var ends []*end
 	wait := func(what string, f func() error) {
 		e := &end{what: what}
-		ends[what] = e
+		ends = append(ends, e)
 		go func() {
 			for f() == nil {
 			}
 			e.at.Store(int64(w.ledger.Now()))
 		}()
 	}
-	st, err := w.rpc.FullDuplexCall(ctx, grpc.WaitForReady(true))
+	st, err := rpc.FullDuplexCall(ctx, grpc.WaitForReady(true))
 	w.must(err)
 	w.must(st.Send(&grpc_testing.StreamingOutputCallRequest{}))
 	_, err = st.Recv()
 	w.must(err)
-	wait("the stream", func() error { _, err := st.Recv(); return err })
+	wait("the stream of "+m.Service(), func() error { _, err := st.Recv(); return err })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+web+"/open", nil)
 	w.must(err)
-	resp, err := w.caller.HTTPClient().Do(req)
+	resp, err := m.HTTPClient().Do(req)
 	w.must(err)
 	w.closers = append(w.closers, func() { _ = resp.Body.Close() })
-	wait("the response", func() error { _, err := resp.Body.Read(make([]byte, 1)); return err })
+	wait("the response to "+m.Service(), func() error { _, err := resp.Body.Read(make([]byte, 1)); return err })
 	return ends
 }

@@ -104,24 +104,26 @@ func (i *identity) oldFor(certs []*x509.Certificate) time.Duration {
 
 // rotation is a mesh whose identities come from a CA that the drill plays.
 type rotation struct {
-	t        *testing.T
-	age      time.Duration // Config.MaxConnectionAge
-	net      *drill.Net
-	ledger   *drill.Ledger
-	embedded *mesh.Embedded
-	ca       *testpki.CA
-	members  []*identity // that are renewed
-	caller   *mesh.Mesh
-	own      *identity // of caller
-	rpc      grpc_testing.TestServiceClient
-	closers  []func()
+	t         *testing.T
+	age       time.Duration // Config.MaxConnectionAge
+	authorize security.Authorizer
+	net       *drill.Net
+	ledger    *drill.Ledger
+	embedded  *mesh.Embedded
+	ca        *testpki.CA
+	members   []*identity // that are renewed
+	caller    *mesh.Mesh
+	own       *identity // of caller
+	rpc       grpc_testing.TestServiceClient
+	closers   []func()
 
 	oldest atomic.Int64 // the longest time since a certificate that was seen had been replaced
 	strays atomic.Int64 // calls of the one who was not renewed
 }
 
-func newRotation(t *testing.T, age time.Duration) *rotation {
-	w := &rotation{t: t, age: age, ledger: drill.NewLedger(), ca: testpki.New(t, "a.example")}
+// newRotation makes one; authorize is the members', nil: their own trust domain's.
+func newRotation(t *testing.T, age time.Duration, authorize security.Authorizer) *rotation {
+	w := &rotation{t: t, age: age, authorize: authorize, ledger: drill.NewLedger(), ca: testpki.New(t, "a.example")}
 	w.net = drill.NewNet(rand.Uint64(), func(string, string) time.Duration { return time.Millisecond })
 	var err error
 	w.embedded, err = mesh.NewEmbedded(nil)
@@ -155,6 +157,7 @@ func (w *rotation) join(service, instance string, src security.Source) *mesh.Mes
 	m, err := mesh.Join(context.Background(), mesh.Config{
 		Service: service, InstanceID: instance, Embedded: w.embedded, Identity: src, MaxConnectionAge: w.age,
 		Locality: resolver.Locality{Cloud: "home"}, DialContext: w.net.Dialer("home"), Propagation: -1,
+		Authorize: w.authorize,
 	})
 	w.must(err)
 	w.closers = append(w.closers, func() { w.must(m.Leave(context.Background())) })

@@ -42,7 +42,7 @@ func TestRotation(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newRotation(t, tc.age)
+				w := newRotation(t, tc.age, nil)
 				defer w.close()
 				s := w.addStale()
 				synctest.Wait() // all are announced
