@@ -52,16 +52,10 @@ func (p *pool) probe() {
 	}
 }
 
-// Reconnect tries all endpoints that could not be connected once more, now, and begins
-// to count their pauses anew. It is for when what they refused has changed, such as the
-// own certificate.
-func (t *Transport) Reconnect() {
-	for _, s := range t.list() {
-		s.eachPool(func(p *pool) {
-			select {
-			case p.again <- struct{}{}:
-			default: // it is asked already
-			}
-		})
+// retry lets the probe try now, and count its pauses anew.
+func (p *pool) retry() {
+	select {
+	case p.again <- struct{}{}:
+	default: // it is asked already
 	}
 }

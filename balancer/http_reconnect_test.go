@@ -20,8 +20,10 @@ func TestReconnect(t *testing.T) {
 		n := newPipeNet(t, "10.0.0.1:80")
 		var down atomic.Bool
 		var tries atomic.Int64
+		store := &Store{}
 		tr := newTransport(t, TransportConfig{
-			Catalog: shop(t, resolver.Endpoint{Addr: "10.0.0.1:80"}), Plaintext: true,
+			Balancer: Config{Store: store},
+			Catalog:  shop(t, resolver.Endpoint{Addr: "10.0.0.1:80"}), Plaintext: true,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				tries.Add(1)
 				if down.Load() {
@@ -38,12 +40,12 @@ func TestReconnect(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			before := tries.Load()
 			if early > 0 {
-				tr.Reconnect()
+				store.Reconnect()
 				time.Sleep(early)
 			}
 			down.Store(false)
 			if early == 0 {
-				tr.Reconnect()
+				store.Reconnect()
 			}
 			time.Sleep(500 * time.Millisecond)
 			if _, _, err := get(t, tr); err != nil {

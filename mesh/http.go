@@ -21,10 +21,7 @@ func (m *Mesh) HTTPClient() *http.Client { return m.http.client }
 type sender = http.RoundTripper
 
 // httpFace is what the mesh keeps of HTTP.
-type httpFace struct {
-	client    *http.Client
-	reconnect func() // tries endpoints that could not be connected now
-}
+type httpFace struct{ client *http.Client }
 
 func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
@@ -44,7 +41,6 @@ func (m *Mesh) openHTTP() error {
 	}
 	m.onLeave(t.Close)
 	m.onLeave(func(context.Context) error { m.to.endCopies(); return nil }) // before t waits for them
-	m.http.reconnect = t.Reconnect
 	m.to.http = m.watch.attempts(t)
 	m.http.client = &http.Client{Transport: m.openOutside(&roundTripper{to: m.to, next: t})}
 	return nil

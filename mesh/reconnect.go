@@ -26,8 +26,7 @@ func (m *Mesh) followIdentity(own security.Source) {
 				return
 			}
 			changed = announces.Changed()
-			m.grpc.reconnect()
-			m.http.reconnect()
+			m.store.Reconnect()
 		}
 	})
 	m.onLeave(func(context.Context) error { cancel(); wg.Wait(); return nil })
