@@ -78,6 +78,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s).
 bench: ## Run the micro-benchmarks that match BENCH (all).
 	cd benchmarks && $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+# Certificates, tokens, dates in rules and files on disk are of the wall clock by nature.
+.PHONY: wallclock
+wallclock: consul ## Test what measures time with a wall clock that jumps by hours; some minutes the first time.
+	$(GO) run ./internal/walljump -shuffle=on ./resilience ./balancer/... ./resolver/...
+
 .PHONY: drills
 drills: consul ## Break a small mesh for real, and hold it to its promises; 3 minutes.
 	cd benchmarks && $(GO) run ./drills

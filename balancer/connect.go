@@ -102,7 +102,7 @@ func (b *Balancer) keep(t *tier, leaving map[resolver.ID]*Node, closing []*Node)
 		}
 		n := t.nodes[i]
 		i++
-		if !sameConn(n.Endpoint(), ep) {
+		if n.renew || !sameConn(n.Endpoint(), ep) {
 			n.tier = nil
 			closing, changed = append(closing, n), true
 			continue

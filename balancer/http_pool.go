@@ -34,6 +34,7 @@ type pool struct {
 
 	ctx    context.Context // of dials and probes; ends when the node left
 	cancel context.CancelFunc
+	again  chan struct{} // has a token when the probe is to try now
 
 	mu      sync.Mutex
 	dead    bool
@@ -42,7 +43,7 @@ type pool struct {
 }
 
 func (s *service) connect(n *Node) Conn {
-	p := &pool{s: s, node: n, conns: map[*trackedConn]struct{}{}}
+	p := &pool{s: s, node: n, again: make(chan struct{}, 1), conns: map[*trackedConn]struct{}{}}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
 	p.rt = p.newTransport(n.Endpoint().Protocol)
 	s.mu.Lock()

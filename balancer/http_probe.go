@@ -21,12 +21,16 @@ func (p *pool) fail(err error) {
 
 // probe tries to connect after 100 ms, growing by 1.6 up to 10 s, with jitter of 20 %.
 func (p *pool) probe() {
-	wait := 100 * time.Millisecond
+	const first = 100 * time.Millisecond
+	wait := first
 	for {
 		jittered := time.Duration(float64(wait) * (0.8 + 0.4*rand.Float64()))
 		t := time.NewTimer(jittered)
 		select {
 		case <-t.C:
+		case <-p.again:
+			t.Stop()
+			wait = first
 		case <-p.ctx.Done():
 			t.Stop()
 			return
@@ -45,5 +49,13 @@ func (p *pool) probe() {
 		}
 		p.s.lb.SetState(p.node, Failed, err)
 		wait = min(wait*8/5, 10*time.Second)
+	}
+}
+
+// retry lets the probe try now, and count its pauses anew.
+func (p *pool) retry() {
+	select {
+	case p.again <- struct{}{}:
+	default: // it is asked already
 	}
 }

@@ -69,6 +69,7 @@ type Node struct {
 	failedAt time.Time // when it failed to connect and has not been ready since
 	lostAt   time.Time // when it stopped being ready and has not failed since
 	rampFrom time.Time // begin of slow start; zero if it is over
+	renew    bool      // another one is to take its place, with a connection of its own
 	fresh    bool      // slow start begins with the first ready connection
 	unproven bool      // took the place of a failed node and has not been ready yet
 	gone     bool      // its connection is closed or about to be

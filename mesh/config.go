@@ -200,6 +200,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.MaxConnectionAge = s.duration("MaxConnectionAge", "WEFT_MAX_CONNECTION_AGE", cfg.MaxConnectionAge, 30*time.Minute)
 	r.QuarantineHold = s.duration("QuarantineHold", "WEFT_QUARANTINE_HOLD", cfg.QuarantineHold, 5*time.Minute)
 	r.resolveTelemetry()
+	r.Permissive = cfg.Permissive.Round(0) // a date: of the wall clock alone
 	if !r.Permissive.IsZero() {
 		s.add("Permissive", "", "plaintext accepted until "+r.Permissive.UTC().Format(time.RFC3339), FromStruct)
 	}

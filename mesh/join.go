@@ -117,6 +117,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 	if err = m.openHTTP(); err != nil {
 		return m, err
 	}
+	m.followIdentity(m.identity.Source)
 	m.log.Info("mesh.joined", "service", r.Service, "catalog", r.catalog, "identity", r.identity, "locality", r.Locality.String())
 	return m, nil
 }

@@ -27,7 +27,8 @@ var ErrUnsent = errors.New("resilience: the request was not sent")
 //     without a resp.
 //
 // RetryAfter is the header Retry-After of a 429 or 5xx, in seconds or as a date,
-// at most [MaxRetryAfter]; a value that cannot be read is ignored. A failure with
+// at most [MaxRetryAfter]; a value that cannot be read is ignored. A date is compared
+// with the header Date, so that the two clocks need not agree. A failure with
 // [RetriedKey] asks not to retry.
 func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 	if err != nil {
@@ -51,7 +52,7 @@ func FromHTTP(resp *http.Response, err error, callerEnded bool) Outcome {
 		o.Class = Success
 		return o
 	}
-	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
+	o.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), resp.Header.Get("Date"))
 	if resp.Header.Get(RetriedKey) != "" {
 		o.RetryAfter = -1
 	}
@@ -87,7 +88,7 @@ func unsent(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-func retryAfter(v string) time.Duration {
+func retryAfter(v, date string) time.Duration {
 	if v = strings.TrimSpace(v); v == "" {
 		return 0
 	}
@@ -98,5 +99,9 @@ func retryAfter(v string) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(time.Until(at), 0), MaxRetryAfter)
+	wait := time.Until(at)
+	if sent, err := http.ParseTime(date); err == nil {
+		wait = at.Sub(sent)
+	}
+	return min(max(wait, 0), MaxRetryAfter)
 }

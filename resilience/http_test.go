@@ -77,7 +77,7 @@ func FuzzWaits(f *testing.F) {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, v string) {
-		if d := retryAfter(v); d < 0 || d > MaxRetryAfter {
+		if d := retryAfter(v, ""); d < 0 || d > MaxRetryAfter {
 			t.Errorf("Retry-After %q is %v", v, d)
 		}
 		if d := grpcPushback(metadata.MD{pushback: {v}}); d < -1 || d > MaxRetryAfter {

@@ -27,8 +27,9 @@ type Ejector interface {
 // Nothing runs while nobody fails. Close ends what does.
 type Outlier struct {
 	cfg    OutlierConfig
-	armed  atomic.Bool  // a sweep is due
-	spoken atomic.Int64 // when an answer ended a row of silence, in Unix nanoseconds
+	armed  atomic.Bool // a sweep is due
+	start  time.Time
+	spoken atomic.Int64 // when an answer ended a row of silence, in nanoseconds since just before start; 0: never
 
 	mu     sync.Mutex
 	hosts  map[string]*OutlierHost
@@ -65,7 +66,7 @@ func NewOutlier(cfg OutlierConfig) (*Outlier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Outlier{cfg: cfg, hosts: map[string]*OutlierHost{}, zones: map[string]time.Time{}}, nil
+	return &Outlier{cfg: cfg, start: time.Now(), hosts: map[string]*OutlierHost{}, zones: map[string]time.Time{}}, nil
 }
 
 // Host is the endpoint named key, in zone, made if there is none. Each Host must

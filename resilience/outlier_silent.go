@@ -68,14 +68,14 @@ func (h *OutlierHost) spoke(now time.Duration) {
 		h.answered.Store(int64(now))
 	}
 	if h.mute.Load() != 0 && h.mute.Swap(0) > 1 {
-		h.o.spoken.Store(time.Now().UnixNano())
+		h.o.spoken.Store(int64(time.Since(h.o.start)) + 1)
 	}
 }
 
 // slowCalls reports whether rows of silence were ended by answers of late.
 func (o *Outlier) slowCalls(now time.Time) bool {
 	at := o.spoken.Load()
-	return at != 0 && now.UnixNano()-at < int64(o.cfg.Window)
+	return at != 0 && int64(now.Sub(o.start))-at < int64(o.cfg.Window)
 }
 
 // anotherAnswers reports whether h is not the last one. It is called with o.mu held.

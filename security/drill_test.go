@@ -184,10 +184,11 @@ func TestClockSkew(t *testing.T) {
 		skew time.Duration // of the issuer
 		want []string
 	}{
-		"issuer 5 min ahead":  {5*time.Minute + time.Minute, []string{"becomes valid in 5m0s", "compare the clocks of both machines"}},
-		"issuer 2 h behind":   {-2 * time.Hour, []string{"expired since 1h0m0s", "does not renew it"}},
-		"issuer 1 min ahead":  {time.Minute, nil},
-		"issuer 5 min behind": {-5 * time.Minute, nil},
+		"issuer 5 min ahead":   {5*time.Minute + time.Minute, []string{"becomes valid in 5m0s", "compare the clocks of both machines"}},
+		"issuer 2 h behind":    {-2 * time.Hour, []string{"expired since 1h0m0s", "does not renew it"}},
+		"issuer 65 min behind": {-65 * time.Minute, []string{"expired since 5m0s", "compare the clocks of both machines"}},
+		"issuer 1 min ahead":   {time.Minute, nil},
+		"issuer 5 min behind":  {-5 * time.Minute, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -222,9 +223,22 @@ func TestClockSkew(t *testing.T) {
 					t.Fatalf("%v, want ErrExpired", serr)
 				}
 				form := func(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+				a, b = netPipe(t)
+				cerr, _ := both(func() error { // and so it is with a server's
+					defer a.Close()
+					return tls.Client(a, must[*tls.Config](t)(security.ClientTLS(w.server, clientID))).Handshake()
+				}, func() error {
+					defer b.Close()
+					return tls.Server(b, attackerServer(svid)).Handshake()
+				})
+				if cerr == nil || !errors.Is(cerr, security.ErrExpired) {
+					t.Fatalf("as a server: %v, want ErrExpired", cerr)
+				}
 				for _, want := range append(tt.want, "local time "+form(time.Now()), "valid from "+form(nb)+" to "+form(na)) {
-					if !strings.Contains(serr.Error(), want) {
-						t.Errorf("text %q lacks %q", serr, want)
+					for _, err := range []error{serr, cerr} {
+						if !strings.Contains(err.Error(), want) {
+							t.Errorf("text %q lacks %q", err, want)
+						}
 					}
 				}
 			})
@@ -239,4 +253,12 @@ func attackerConfig(s *svid) *tls.Config {
 		cert.Certificate = append(cert.Certificate, c.Raw)
 	}
 	return &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }}
+}
+
+func attackerServer(s *svid) *tls.Config {
+	cert := tls.Certificate{PrivateKey: s.PrivateKey}
+	for _, c := range s.Certificates {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert}
 }

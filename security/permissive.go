@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/weft-mesh/weft/security/internal/wall"
 )
 
 // ErrPlaintext means that a caller spoke no TLS to a port that takes nothing else, or no longer.
@@ -17,7 +19,7 @@ var ErrPlaintext = errors.New("caller speaks no TLS")
 // service is migrated. A plaintext caller has no identity: it can be anybody who
 // reaches the port. The zero value is off.
 type Permissive struct {
-	// Until is when it ends: from then on plaintext is refused, and open plaintext
+	// Until is when it ends, by the wall clock: from then on plaintext is refused, and open plaintext
 	// connections are closed. Zero: it is off.
 	Until time.Time
 	// Seen hears of each plaintext connection, accepted or (past Until) refused, and
@@ -48,30 +50,52 @@ func (p Permissive) sniff(raw net.Conn) (conn net.Conn, secure bool, err error) 
 	if first[0] == recordHandshake {
 		return c, true, nil
 	}
-	left := time.Until(p.Until)
+	open := wall.Until(p.Until) > 0
 	if p.Seen != nil {
-		p.Seen(raw.RemoteAddr(), left > 0)
+		p.Seen(raw.RemoteAddr(), open)
 	}
-	if left <= 0 {
+	if !open {
 		return nil, false, fmt.Errorf("security: %w: refused, permissive mode is over since %s", ErrPlaintext, p.Until.UTC().Format(time.RFC3339))
 	}
-	c.end = time.AfterFunc(left, func() { _ = raw.Close() }) // its reader hears of it
+	c.closeAt(p.Until)
 	return c, false, nil
 }
 
 // sniffed gives back the byte that was looked at.
 type sniffed struct {
 	net.Conn
-	r   *bufio.Reader
-	end *time.Timer // nil for TLS
+	r *bufio.Reader
+
+	mu     sync.Mutex
+	end    *time.Timer // nil for TLS
+	closed bool
 }
 
 func (c *sniffed) Read(b []byte) (int, error) { return c.r.Read(b) }
 
+// closeAt closes the connection then; its reader hears of it.
+func (c *sniffed) closeAt(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.end = time.AfterFunc(wall.Until(at), func() {
+		if wall.Until(at) > 0 {
+			c.closeAt(at)
+			return
+		}
+		_ = c.Conn.Close()
+	})
+}
+
 func (c *sniffed) Close() error {
+	c.mu.Lock()
+	c.closed = true
 	if c.end != nil {
 		c.end.Stop()
 	}
+	c.mu.Unlock()
 	return c.Conn.Close()
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/internal/pemid"
+	"github.com/weft-mesh/weft/security/internal/wall"
 )
 
 const (
@@ -37,6 +38,7 @@ const (
 // to 90 % of its life, and soon after the CA was changed.
 func (s *Source) signer(ctx context.Context, news <-chan signing) {
 	var of signing
+	var at time.Time // by the wall clock, as the certificate is; zero: when due
 	due := time.NewTimer(time.Hour)
 	due.Stop()
 	defer due.Stop()
@@ -52,9 +54,13 @@ func (s *Source) signer(ctx context.Context, news <-chan signing) {
 			case of.root != next.root:
 				due.Reset(mrand.N(rootSpread))
 			}
-			of = next
+			of, at = next, time.Time{}
 			continue
 		case <-due.C:
+		}
+		if left := wall.Until(at); left > 0 {
+			due.Reset(left)
+			continue
 		}
 		svid, err := s.renew(ctx, of)
 		if ctx.Err() != nil {
@@ -66,12 +72,14 @@ func (s *Source) signer(ctx context.Context, news <-chan signing) {
 			s.outcome("fit", err)
 		}
 		if err != nil {
+			at = time.Time{}
 			due.Reset(backoff(failures, s.cfg.MaxBackoff))
 			failures++
 			continue
 		}
 		failures = 0
-		due.Reset(time.Until(renewal(svid.Certificates[0])))
+		at = renewal(svid.Certificates[0])
+		due.Reset(wall.Until(at))
 	}
 }
 

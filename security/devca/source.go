@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/internal/held"
+	"github.com/weft-mesh/weft/security/internal/wall"
 )
 
 // Source is one workload's identity. It renews itself until it is closed.
@@ -61,12 +62,8 @@ func (s *Source) run() {
 		if s.cell.Status().Err != nil {
 			wait /= 10
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-s.stop:
-			t.Stop()
+		if !wall.Wait(time.Now().Add(wait), s.stop, nil) {
 			return
-		case <-t.C:
 		}
 		if err := s.Rotate(); err != nil {
 			s.ca.cfg.Logger.Error("svid.renewal_failed", "spiffe_id", s.id.String(), "error", err)

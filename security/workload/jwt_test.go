@@ -19,12 +19,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/internal/testpki"
+	"github.com/weft-mesh/weft/internal/workloadtest"
 	source "github.com/weft-mesh/weft/security/workload"
 )
 
 // jwtAgent is an agent that issues JWT-SVIDs too.
 type jwtAgent struct {
-	*agent
+	*workloadtest.Agent
 	key           *ecdsa.PrivateKey
 	life          time.Duration
 	gone          atomic.Bool
@@ -69,15 +70,15 @@ func TestJWT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := newAgent(t)
-	base.stop()
-	a := &jwtAgent{agent: base, key: key, life: time.Hour}
-	base.serveAs(a)
+	base := workloadtest.New(t)
+	base.Stop()
+	a := &jwtAgent{Agent: base, key: key, life: time.Hour}
+	base.ServeAs(a)
 	ca := testpki.New(t, "a.example")
-	a.set(nil, ca, nil, ca.SVID(t, "spiffe://a.example/web"))
+	a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, "spiffe://a.example/web"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := source.New(ctx, source.Config{Addr: a.addr})
+	s, err := source.New(ctx, source.Config{Addr: a.Addr})
 	if err != nil {
 		t.Fatal(err)
 	}

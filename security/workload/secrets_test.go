@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/internal/testpki"
+	"github.com/weft-mesh/weft/internal/workloadtest"
 	source "github.com/weft-mesh/weft/security/workload"
 )
 
@@ -30,13 +31,13 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := newAgent(t)
-	base.stop()
-	a := &jwtAgent{agent: base, key: signer, life: time.Hour}
-	base.serveAs(a)
+	base := workloadtest.New(t)
+	base.Stop()
+	a := &jwtAgent{Agent: base, key: signer, life: time.Hour}
+	base.ServeAs(a)
 	ca, other := testpki.New(t, "a.example"), testpki.New(t, "a.example")
 	svid := ca.SVID(t, web)
-	a.set(nil, ca, nil, svid)
+	a.Set(nil, []*testpki.CA{ca}, nil, svid)
 	var mu sync.Mutex
 	var seen bytes.Buffer
 	show := func(values ...any) {
@@ -47,7 +48,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 			fmt.Fprintf(&seen, "%v\n%+v\n%#v\n%s %v\n", v, v, v, text, err)
 		}
 	}
-	cfg := source.Config{Addr: a.addr, Logger: slog.New(slog.NewJSONHandler(&locked{&mu, &seen}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	cfg := source.Config{Addr: a.Addr, Logger: slog.New(slog.NewJSONHandler(&locked{&mu, &seen}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	s := open(t, cfg)
 	known := testpki.Secrets{}
 	known.Key(t, "the SVID's key", svid.PrivateKey)
@@ -86,13 +87,13 @@ func TestSecretsAreNotShown(t *testing.T) {
 		show(st, st.Err)
 		return true
 	}
-	a.set(nil, ca, nil, expired)
+	a.Set(nil, []*testpki.CA{ca}, nil, expired)
 	until(t, news)
-	a.set(nil, ca, nil, strange)
+	a.Set(nil, []*testpki.CA{ca}, nil, strange)
 	until(t, news)
-	a.set(nil, ca, nil, &mixed) // go-spiffe refuses the pair
+	a.Set(nil, []*testpki.CA{ca}, nil, &mixed) // go-spiffe refuses the pair
 	until(t, news)
-	a.set(status.Error(codes.PermissionDenied, "not registered"), ca, nil)
+	a.Set(status.Error(codes.PermissionDenied, "not registered"), []*testpki.CA{ca}, nil)
 	until(t, news)
 	a.gone.Store(true)
 	if _, err := s.JWT(ctx, "new"); err == nil {

@@ -6,121 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/internal/testpki"
+	"github.com/weft-mesh/weft/internal/workloadtest"
 	source "github.com/weft-mesh/weft/security/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// agent is a small Workload API server on a unix socket.
-type agent struct {
-	workload.UnimplementedSpiffeWorkloadAPIServer
-	t    testing.TB
-	addr string
-	path string
-	srv  *grpc.Server
-	done sync.WaitGroup
-
-	mu    sync.Mutex
-	resp  *workload.X509SVIDResponse
-	err   error
-	asked int
-	news  chan struct{}
-}
-
-func newAgent(t testing.TB) *agent {
-	a := &agent{t: t, path: filepath.Join(t.TempDir(), "s"), news: make(chan struct{})}
-	a.addr = "unix://" + a.path
-	a.start()
-	t.Cleanup(a.stop)
-	return a
-}
-
-func (a *agent) start() { a.t.Helper(); a.serveAs(a) }
-
-// serveAs serves with an implementation that may do more than the agent's.
-func (a *agent) serveAs(impl workload.SpiffeWorkloadAPIServer) {
-	a.t.Helper()
-	lis, err := net.Listen("unix", a.path)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.srv = grpc.NewServer()
-	workload.RegisterSpiffeWorkloadAPIServer(a.srv, impl)
-	a.done.Go(func() { _ = a.srv.Serve(lis) }) // ends with stop
-}
-
-func (a *agent) stop() { a.srv.Stop(); a.done.Wait() }
-
-// set makes the agent answer so from now on, and ends streams if err is set.
-func (a *agent) set(err error, ca *testpki.CA, federated []*testpki.CA, svids ...*x509svid.SVID) {
-	a.t.Helper()
-	resp := &workload.X509SVIDResponse{FederatedBundles: map[string][]byte{}}
-	for _, s := range svids {
-		chain, key, merr := s.MarshalRaw()
-		if merr != nil {
-			a.t.Fatal(merr)
-		}
-		resp.Svids = append(resp.Svids, &workload.X509SVID{SpiffeId: s.ID.String(), X509Svid: chain, X509SvidKey: key, Bundle: ca.Cert.Raw})
-	}
-	for _, f := range federated {
-		resp.FederatedBundles[f.TrustDomain.IDString()] = f.Cert.Raw
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.resp, a.err = resp, err
-	close(a.news)
-	a.news = make(chan struct{})
-}
-
-func (a *agent) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.asked
-}
-
-func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse]) error {
-	md, _ := metadata.FromIncomingContext(stream.Context())
-	if v := md.Get("workload.spiffe.io"); len(v) != 1 || v[0] != "true" {
-		return status.Error(codes.InvalidArgument, "security header missing from request")
-	}
-	a.mu.Lock()
-	a.asked++
-	a.mu.Unlock()
-	for {
-		a.mu.Lock()
-		resp, err, news := a.resp, a.err, a.news
-		a.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		if resp != nil {
-			if err := stream.Send(resp); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-news:
-		case <-stream.Context().Done():
-			return nil
-		}
-	}
-}
 
 const web = "spiffe://a.example/web"
 
@@ -158,9 +59,9 @@ func until(t testing.TB, cond func() bool) {
 
 func TestFollowsTheAgent(t *testing.T) {
 	t.Parallel()
-	a, ca, b := newAgent(t), testpki.New(t, "a.example"), testpki.New(t, "b.example")
-	a.set(nil, ca, []*testpki.CA{b}, ca.SVID(t, "spiffe://a.example/first"), ca.SVID(t, web))
-	first, s := open(t, source.Config{Addr: a.addr}), open(t, source.Config{Addr: a.addr, ID: web})
+	a, ca, b := workloadtest.New(t), testpki.New(t, "a.example"), testpki.New(t, "b.example")
+	a.Set(nil, []*testpki.CA{ca}, []*testpki.CA{b}, ca.SVID(t, "spiffe://a.example/first"), ca.SVID(t, web))
+	first, s := open(t, source.Config{Addr: a.Addr}), open(t, source.Config{Addr: a.Addr, ID: web})
 	if got := first.Status().ID; got != "spiffe://a.example/first" {
 		t.Errorf("without Config.ID: %s, want the first", got)
 	}
@@ -172,7 +73,7 @@ func TestFollowsTheAgent(t *testing.T) {
 	}
 	for range 5 {
 		before, changed := serial(t, s), s.Changed()
-		a.set(nil, ca, nil, ca.SVID(t, web))
+		a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web))
 		<-changed
 		if serial(t, s) == before {
 			t.Error("the new SVID was not taken")
@@ -187,29 +88,33 @@ func TestKeepsTheIdentityThroughFailures(t *testing.T) {
 	t.Parallel()
 	ca := testpki.New(t, "a.example")
 	for name, tt := range map[string]struct {
-		fail func(t *testing.T, a *agent)
-		heal func(a *agent)
+		fail func(t *testing.T, a *workloadtest.Agent)
+		heal func(a *workloadtest.Agent)
 	}{
-		"denied": {fail: func(_ *testing.T, a *agent) {
-			a.set(status.Error(codes.PermissionDenied, "no identity issued"), ca, nil)
+		"denied": {fail: func(_ *testing.T, a *workloadtest.Agent) {
+			a.Set(status.Error(codes.PermissionDenied, "no identity issued"), []*testpki.CA{ca}, nil)
 		}},
 		"socket gone": {
-			fail: func(_ *testing.T, a *agent) { a.stop() },
-			heal: func(a *agent) { a.start() },
+			fail: func(_ *testing.T, a *workloadtest.Agent) { a.Stop() },
+			heal: func(a *workloadtest.Agent) { a.Start() },
 		},
-		"other identity only": {fail: func(t *testing.T, a *agent) { a.set(nil, ca, nil, ca.SVID(t, "spiffe://a.example/other")) }},
-		"expired": {fail: func(t *testing.T, a *agent) {
-			a.set(nil, ca, nil, ca.SVID(t, web, func(s *testpki.Spec) { s.Template.NotAfter = time.Now().Add(-time.Second) }))
+		"other identity only": {fail: func(t *testing.T, a *workloadtest.Agent) {
+			a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, "spiffe://a.example/other"))
 		}},
-		"of another CA": {fail: func(t *testing.T, a *agent) { a.set(nil, ca, nil, testpki.New(t, "a.example").SVID(t, web)) }},
-		"nothing":       {fail: func(_ *testing.T, a *agent) { a.set(nil, ca, nil) }},
+		"expired": {fail: func(t *testing.T, a *workloadtest.Agent) {
+			a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web, func(s *testpki.Spec) { s.Template.NotAfter = time.Now().Add(-time.Second) }))
+		}},
+		"of another CA": {fail: func(t *testing.T, a *workloadtest.Agent) {
+			a.Set(nil, []*testpki.CA{ca}, nil, testpki.New(t, "a.example").SVID(t, web))
+		}},
+		"nothing": {fail: func(_ *testing.T, a *workloadtest.Agent) { a.Set(nil, []*testpki.CA{ca}, nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log lockedBuffer
-			a := newAgent(t)
-			a.set(nil, ca, nil, ca.SVID(t, web))
-			s := open(t, source.Config{Addr: a.addr, ID: web, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			a := workloadtest.New(t)
+			a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web))
+			s := open(t, source.Config{Addr: a.Addr, ID: web, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			before := serial(t, s)
 			tt.fail(t, a)
 			until(t, func() bool { return s.Status().Err != nil })
@@ -220,7 +125,7 @@ func TestKeepsTheIdentityThroughFailures(t *testing.T) {
 			if tt.heal != nil {
 				tt.heal(a)
 			}
-			a.set(nil, ca, nil, ca.SVID(t, web))
+			a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web))
 			<-changed
 			until(t, func() bool { return s.Status().Err == nil })
 			if log := log.String(); !strings.Contains(log, "msg=identity.lost") || !strings.Contains(log, "msg=identity.connected") {
@@ -234,29 +139,29 @@ func TestInvalidArgumentIsFinal(t *testing.T) {
 	t.Parallel()
 	ca, invalid := testpki.New(t, "a.example"), status.Error(codes.InvalidArgument, "bad request")
 	var log lockedBuffer
-	a := newAgent(t)
-	a.set(nil, ca, nil, ca.SVID(t, web))
-	s := open(t, source.Config{Addr: a.addr, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	a.set(invalid, ca, nil)
+	a := workloadtest.New(t)
+	a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web))
+	s := open(t, source.Config{Addr: a.Addr, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	a.Set(invalid, []*testpki.CA{ca}, nil)
 	until(t, func() bool { return strings.Contains(log.String(), "msg=identity.refused") })
-	if n := a.count(); n != 1 {
+	if n := a.Asked(); n != 1 {
 		t.Errorf("asked %d times, want 1", n)
 	}
 	if _, err := s.GetX509SVID(); err != nil || s.Status().Err == nil {
 		t.Errorf("identity %v, status %v; want the last one and the reason", err, s.Status().Err)
 	}
-	if _, err := source.New(t.Context(), source.Config{Addr: a.addr}); err == nil || !strings.Contains(err.Error(), "bad request") {
+	if _, err := source.New(t.Context(), source.Config{Addr: a.Addr}); err == nil || !strings.Contains(err.Error(), "bad request") {
 		t.Errorf("New = %v, want what the agent said, at once", err)
 	}
 }
 
 func TestNewIsBounded(t *testing.T) {
 	t.Parallel()
-	denied := newAgent(t)
-	denied.set(status.Error(codes.PermissionDenied, "no identity issued"), nil, nil)
+	denied := workloadtest.New(t)
+	denied.Set(status.Error(codes.PermissionDenied, "no identity issued"), nil, nil)
 	for name, tt := range map[string]struct{ addr, want string }{
 		"no socket": {"unix://" + filepath.Join(t.TempDir(), "none"), "cannot be reached"},
-		"denied":    {denied.addr, "no identity issued"},
+		"denied":    {denied.Addr, "no identity issued"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -282,9 +187,9 @@ func TestConfigRefused(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	a, ca := newAgent(t), testpki.New(t, "a.example")
-	a.set(nil, ca, nil, ca.SVID(t, web))
-	t.Setenv("SPIFFE_ENDPOINT_SOCKET", a.addr)
+	a, ca := workloadtest.New(t), testpki.New(t, "a.example")
+	a.Set(nil, []*testpki.CA{ca}, nil, ca.SVID(t, web))
+	t.Setenv("SPIFFE_ENDPOINT_SOCKET", a.Addr)
 	s := open(t, source.Config{})
 	if got := s.Status().ID; got != web {
 		t.Errorf("identity %s", got)

@@ -3,6 +3,8 @@ package held
 import (
 	"log/slog"
 	"time"
+
+	"github.com/weft-mesh/weft/security/internal/wall"
 )
 
 // Guard logs when the SVID nears its end while updates fail, and when it is over,
@@ -12,18 +14,10 @@ func (c *Cell) Guard(stop <-chan struct{}, log *slog.Logger) {
 	for {
 		changed, status := c.Changed(), c.Status()
 		for _, at := range marks(status.NotBefore, status.NotAfter) {
-			timer := time.NewTimer(time.Until(at))
-			select {
-			case <-stop:
-				timer.Stop()
-				return
-			case <-changed:
-			case <-timer.C:
-				c.warn(log, at.Equal(status.NotAfter))
-				continue
+			if !wall.Wait(at, stop, changed) {
+				break
 			}
-			timer.Stop()
-			break
+			c.warn(log, at.Equal(status.NotAfter))
 		}
 		select {
 		case <-stop:
