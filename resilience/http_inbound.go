@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 	"time"
