@@ -15,6 +15,10 @@ import (
 // close ends everything and checks what holds in all drills.
 func (s *stage) close() error {
 	var err error
+	var sizes []int
+	if s.sets != nil {
+		sizes = s.sets()
+	}
 	if s.caller != nil {
 		err = s.caller.Leave(context.Background())
 	}
@@ -55,6 +59,8 @@ func (s *stage) close() error {
 		drill.CheckEnds(reqs, hiccup),
 		drill.CheckAttempts(reqs, 1.2, 10, 10*time.Second),
 		drill.CheckPeers(reqs, func(h string) bool { return genuine[h] }, 0),
+		s.checkDenied(),
+		drill.CheckSets(sizes),
 		drill.CheckOnce(reqs),
 		drill.CheckReturned("open files", s.files, files, 2),
 		drill.CheckReturned("goroutines", s.routines, routines, 2),

@@ -24,19 +24,22 @@ import (
 
 // stage is a drill under way: its endpoints, its caller and its ledger.
 type stage struct {
-	ctx      context.Context
-	name     string
-	agents   []*consultest.Agent
-	ledger   *drill.Ledger
-	nodes    []*node
-	caller   *mesh.Mesh
-	client   grpc_testing.TestServiceClient
-	events   drill.Events
-	changes  drill.Events
-	files    int // open, and goroutines, before
-	routines int
-	figures  []string
-	broken   []error
+	ctx    context.Context
+	name   string
+	agents []*consultest.Agent
+	ledger *drill.Ledger
+	// of requests that the caller may not make
+	intrusions *drill.Ledger
+	sets       func() []int // ends the watch of how many endpoints there were
+	nodes      []*node
+	caller     *mesh.Mesh
+	client     grpc_testing.TestServiceClient
+	events     drill.Events
+	changes    drill.Events
+	files      int // open, and goroutines, before
+	routines   int
+	figures    []string
+	broken     []error
 
 	mu    sync.Mutex
 	names map[string]string
@@ -53,7 +56,10 @@ var clouds = []string{"aws", "azure", "gcp"}
 // newStage starts perCloud endpoints in each of the first n clouds. The caller is in
 // the first.
 func newStage(ctx context.Context, name string, agents []*consultest.Agent, n, perCloud int, forwarded bool, policy mesh.ServicePolicy) (*stage, error) {
-	s := &stage{ctx: ctx, name: name, agents: agents, ledger: drill.NewLedger(), names: map[string]string{}, files: openFiles(), routines: runtime.NumGoroutine()}
+	s := &stage{ctx: ctx, name: name, agents: agents, ledger: drill.NewLedger(), intrusions: drill.NewLedger(), names: map[string]string{}, files: openFiles(), routines: runtime.NumGoroutine()}
+	if err := s.forbid(); err != nil {
+		return s, err
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, n*perCloud)
 	for c := range n {
@@ -80,8 +86,8 @@ func (s *stage) newNode(c, i int, forwarded bool) (*node, error) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	p := &process{got: s.ledger.GotAt, role: role{
-		Service: "drill-" + s.name, Name: clouds[c] + "-" + strconv.Itoa(i+1), Cloud: clouds[c],
+	p := &process{got: s.got, role: role{
+		Service: s.service(), Name: clouds[c] + "-" + strconv.Itoa(i+1), Cloud: clouds[c],
 		Consul: s.agents[c].HTTPAddr(), Listen: addr, Advertise: addr,
 	}}
 	n := &node{process: p}
@@ -121,7 +127,7 @@ func (s *stage) join(policy mesh.ServicePolicy) error {
 		return err
 	}
 	s.caller = m
-	conn, err := m.Dial("drill-"+s.name, grpc.WithStatsHandler(drill.Sends{Name: s.nameOf}))
+	conn, err := m.Dial(s.service(), grpc.WithStatsHandler(drill.Sends{Name: s.nameOf}))
 	if err != nil {
 		return err
 	}
@@ -148,7 +154,8 @@ func (s *stage) join(policy mesh.ServicePolicy) error {
 			}
 		}
 	}
-	return nil
+	s.sets = s.watchSets()
+	return s.awaitForbidden(ctx)
 }
 
 // do makes a request. Those of other ledgers than the stage's have no number.
@@ -162,8 +169,12 @@ func (s *stage) do(ctx context.Context, r *drill.Request) error {
 	return err
 }
 
-// load makes requests for a while; one in every is one that may not be done twice.
+// load makes requests for a while, and beside them forbidden ones; one in every is one
+// that may not be done twice.
 func (s *stage) load(rate float64, length time.Duration, every int) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.intrude(length) })
 	drill.Open(s.ctx, s.ledger, drill.Load{Rate: rate, Length: length, Do: s.do, Next: func(i int) (string, bool) {
 		if i%every == 0 {
 			return "once", false

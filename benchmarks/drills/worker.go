@@ -68,6 +68,10 @@ func (w *worker) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (
 	return &grpc_testing.SimpleResponse{}, w.work(ctx)
 }
 
+func (w *worker) CacheableUnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
+	return &grpc_testing.SimpleResponse{}, w.work(ctx)
+}
+
 func (w *worker) EmptyCall(ctx context.Context, _ *grpc_testing.Empty) (*grpc_testing.Empty, error) {
 	return &grpc_testing.Empty{}, w.work(ctx)
 }

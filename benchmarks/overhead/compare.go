@@ -23,12 +23,15 @@ type result struct {
 	P99Bare   float64 `json:"p99_bare_us"`
 	P99Weft   float64 `json:"p99_weft_us"`
 	// RatioTuned is of bare with the settings that weft has.
-	RatioTuned float64         `json:"ratio_tuned"`
-	FirstCall  float64         `json:"first_call_ms"`
-	GOGC       string          `json:"gogc"`
-	Rate       float64         `json:"rate,omitempty"`
-	On         []string        `json:"on"`
-	Peers      map[string]peer `json:"peers"`
+	RatioTuned float64 `json:"ratio_tuned"`
+	// RatioDefaults and AllocDefaults are of weft with what is on by default.
+	RatioDefaults float64         `json:"ratio_defaults"`
+	AllocDefaults float64         `json:"allocs_defaults"`
+	FirstCall     float64         `json:"first_call_ms"`
+	GOGC          string          `json:"gogc"`
+	Rate          float64         `json:"rate,omitempty"`
+	On            []string        `json:"on"`
+	Peers         map[string]peer `json:"peers"`
 	// About says what is on, of all that ran.
 	About map[string]string `json:"about"`
 	Rows  []row             `json:"rows"`
@@ -80,13 +83,15 @@ func (o *options) compare(ctx context.Context) error {
 
 // grpc measures calls and streams with the same processes.
 func (o *options) grpc(ctx context.Context, self string, r *result) error {
-	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"), own(self, tuned))
+	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"), own(self, tuned), own(self, plainWeft))
 	if err != nil {
 		return err
 	}
 	defer g.close()
 	r.FirstCall = round(g.pairs[1].First.Seconds()*1e3, 100)
-	fmt.Printf("bare: %s\n%s: %s\nweft: %s; first call %.1f ms\n", g.pairs[0].About, tuned, g.pairs[2].About, g.pairs[1].About, r.FirstCall)
+	for _, p := range g.pairs {
+		fmt.Printf("%s: %s; first call %.1f ms\n", p.Name, p.About, p.First.Seconds()*1e3)
+	}
 	for _, s := range o.specs(ctx, self) {
 		if s.err == nil {
 			var p *contest.Pair
@@ -158,6 +163,8 @@ func (r *result) take(rows []row) {
 			r.AllocWeft, r.P50Weft, r.P99Weft = row.Allocs, row.P50, row.P99
 		case row.Name == tuned:
 			r.RatioTuned = row.Ratio
+		case row.Name == plainWeft:
+			r.RatioDefaults, r.AllocDefaults = row.Ratio, row.Allocs
 		default:
 			r.Peers[row.Name] = peer{Ratio: row.Ratio, Allocs: row.Allocs}
 		}

@@ -23,7 +23,8 @@ func contenders() []contest.Contender {
 		), Dial: bareDial(
 			grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(8<<20), grpc.WithDisableRetry(),
 		)},
-		{Name: "weft", About: strings.Join(on(), ", "), Serve: weftServe, Dial: weftDial},
+		{Name: "weft", About: strings.Join(on(), ", "), Serve: weftServe(switchOn), Dial: weftDial(switchOn)},
+		{Name: plainWeft, About: strings.Join(byDefault(), ", "), Serve: weftServe(leaveOff), Dial: weftDial(leaveOff)},
 		{Name: "plain", About: "grpc-go without TLS, for sidecars that have it", Serve: plainServe, Dial: plainDial},
 		{Name: "net/http 1.1", About: "net/http with mutual TLS", Serve: httpServe(false), Dial: httpDial(false)},
 		{Name: "weft http 1.1", About: strings.Join(on(), ", "), Serve: weftHTTPServe(false), Dial: weftHTTPDial("http")},
@@ -32,8 +33,11 @@ func contenders() []contest.Contender {
 	}
 }
 
-// tuned is bare with settings.
-const tuned = "bare, tuned"
+// tuned is bare with settings, plainWeft is weft without.
+const (
+	tuned     = "bare, tuned"
+	plainWeft = "weft, defaults"
+)
 
 func bareServe(opts ...grpc.ServerOption) func(context.Context, string) (*contest.Server, error) {
 	return func(_ context.Context, dir string) (*contest.Server, error) {

@@ -110,7 +110,7 @@ func httpClient(c *http.Client, url string, closing func() error) *contest.Clien
 
 func weftHTTPServe(two bool) func(context.Context, string) (*contest.Server, error) {
 	return func(ctx context.Context, dir string) (*contest.Server, error) {
-		m, leave, err := member(ctx, dir, "echo", "http")
+		m, leave, err := member(ctx, switchOn, dir, "echo", "http")
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func weftHTTPServe(two bool) func(context.Context, string) (*contest.Server, err
 
 func weftHTTPDial(protocol string) func(context.Context, string, string) (*contest.Client, error) {
 	return func(ctx context.Context, dir, addr string) (*contest.Client, error) {
-		m, leave, err := member(ctx, dir, "client", "http", resolver.Endpoint{Addr: addr, Protocol: protocol})
+		m, leave, err := member(ctx, switchOn, dir, "client", "http", resolver.Endpoint{Addr: addr, Protocol: protocol})
 		if err != nil {
 			return nil, err
 		}

@@ -13,18 +13,28 @@ import (
 	"github.com/weft-mesh/weft/security/authz"
 )
 
-// on names all that weft does for a call in this benchmark; switchOn turns on what is
-// not on by default. This file is the only place that says so.
-func on() []string {
+// byDefault names all that weft does for a call without a setting, on all that it does
+// in this benchmark; switchOn turns on what is not on by default. This file is the only
+// place that says so.
+func byDefault() []string {
 	return []string{
 		"mutual TLS with exact SPIFFE identities",
 		"locality tiers and peak EWMA",
 		"deadline passed on", "retries within a budget", "outlier detection", "a breaker for each cloud",
-		"a routing chain with a router and a splitter",
-		"authorization by intentions with permissions",
-		"metrics", "1 % of traces",
+		"authorization of members",
 	}
 }
+
+func on() []string {
+	return append(byDefault(),
+		"a routing chain of 5 routes and a splitter",
+		"authorization by intentions with permissions",
+		"metrics", "1 % of traces",
+	)
+}
+
+// leaveOff changes nothing of a configuration.
+func leaveOff(*mesh.Config, string, string) error { return nil }
 
 // switchOn completes the configuration of either side. dir is a folder of the process.
 func switchOn(cfg *mesh.Config, dir, protocol string) error {
@@ -50,7 +60,7 @@ sources:
       - {action: allow, http: {path_exact: /echo, methods: [POST]}}
 `
 
-// A route that every call is compared with, one that it takes, and the split.
+// Four routes that every call is compared with, the one that it takes, and the split.
 const routing = `
 kind: service-defaults
 name: echo
@@ -61,6 +71,9 @@ name: echo
 routes:
   - match: {http: {path_prefix: /admin, header: [{name: x-admin, present: true}]}}
     destination: {prefix_rewrite: /}
+  - match: {http: {path_exact: /status}}
+  - match: {http: {path_prefix: /v2/, methods: [GET]}}
+  - match: {http: {path_regex: "/items/[0-9]+"}}
   - match: {http: {path_prefix: /}}
     destination: {request_timeout: 30s}
 ---

@@ -15,8 +15,11 @@ import (
 	"github.com/weft-mesh/weft/resolver/static"
 )
 
+// settings completes the configuration of either side: switchOn, or leaveOff.
+type settings func(cfg *mesh.Config, dir, protocol string) error
+
 // member joins; the client is given the server's address as a catalog would do.
-func member(ctx context.Context, dir, service, protocol string, echo ...resolver.Endpoint) (*mesh.Mesh, func() error, error) {
+func member(ctx context.Context, set settings, dir, service, protocol string, echo ...resolver.Endpoint) (*mesh.Mesh, func() error, error) {
 	id, err := identity.Open(dir, service)
 	if err != nil {
 		return nil, nil, err
@@ -31,7 +34,7 @@ func member(ctx context.Context, dir, service, protocol string, echo ...resolver
 		}
 	}
 	cfg := mesh.Config{Service: service, Catalog: cat, Identity: id.Source, Propagation: -1}
-	if err := switchOn(&cfg, filepath.Join(dir, "weft"), protocol); err != nil {
+	if err := set(&cfg, filepath.Join(dir, "weft"), protocol); err != nil {
 		return nil, nil, err
 	}
 	m, err := mesh.Join(ctx, cfg)
@@ -41,14 +44,16 @@ func member(ctx context.Context, dir, service, protocol string, echo ...resolver
 	return m, func() error { defer id.Close(); return m.Leave(context.Background()) }, nil
 }
 
-func weftServe(ctx context.Context, dir string) (*contest.Server, error) {
-	m, leave, err := member(ctx, dir, "echo", "grpc")
-	if err != nil {
-		return nil, err
+func weftServe(set settings) func(context.Context, string) (*contest.Server, error) {
+	return func(ctx context.Context, dir string) (*contest.Server, error) {
+		m, leave, err := member(ctx, set, dir, "echo", "grpc")
+		if err != nil {
+			return nil, err
+		}
+		srv := m.NewGRPCServer()
+		grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
+		return meshServe(ctx, m, srv, leave)
 	}
-	srv := m.NewGRPCServer()
-	grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
-	return meshServe(ctx, m, srv, leave)
 }
 
 // meshServe runs a server of either kind.
@@ -66,14 +71,16 @@ func meshServe(ctx context.Context, m *mesh.Mesh, srv any, leave func() error) (
 	}}, nil
 }
 
-func weftDial(ctx context.Context, dir, addr string) (*contest.Client, error) {
-	m, leave, err := member(ctx, dir, "client", "grpc", resolver.Endpoint{Addr: addr, Protocol: "grpc"})
-	if err != nil {
-		return nil, err
+func weftDial(set settings) func(context.Context, string, string) (*contest.Client, error) {
+	return func(ctx context.Context, dir, addr string) (*contest.Client, error) {
+		m, leave, err := member(ctx, set, dir, "client", "grpc", resolver.Endpoint{Addr: addr, Protocol: "grpc"})
+		if err != nil {
+			return nil, err
+		}
+		conn, err := m.Dial("echo")
+		if err != nil {
+			return nil, err
+		}
+		return contest.GRPC(conn, leave), nil
 	}
-	conn, err := m.Dial("echo")
-	if err != nil {
-		return nil, err
-	}
-	return contest.GRPC(conn, leave), nil
 }

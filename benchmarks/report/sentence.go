@@ -75,6 +75,7 @@ func (r *results) overhead() string {
 		AllocBare float64 `json:"allocs_bare"`
 		AllocWeft float64 `json:"allocs_weft"`
 		Tuned     float64 `json:"ratio_tuned"`
+		Defaults  float64 `json:"ratio_defaults"`
 		Peers     map[string]struct {
 			Ratio, Allocs float64
 			NotRun        string `json:"not_run"`
@@ -87,6 +88,9 @@ func (r *results) overhead() string {
 	var parts, left []string
 	if o.Callers > 0 {
 		parts = append(parts, fmt.Sprintf("%d callers: **weft %.2f** of bare grpc-go's calls per second, %.1f allocations against %.1f", o.Callers, o.Ratio, o.AllocWeft, o.AllocBare))
+	}
+	if o.Defaults > 0 {
+		parts = append(parts, fmt.Sprintf("with what is on by default %.2f", o.Defaults))
 	}
 	if o.Tuned > 0 {
 		parts = append(parts, fmt.Sprintf("bare with weft's settings %.2f", o.Tuned))
