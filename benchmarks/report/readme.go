@@ -49,6 +49,9 @@ func (r *results) table() string {
 		fmt.Fprintf(&b, "From %d cores of %s, Go %s, GOGC=%s, commit %s, %s", m.Cores, m.CPU, m.Versions["go"], m.GOGC, m.Commit, m.Date)
 		b.WriteString("; allocations are exact, times are those of one machine.\nEverything that was printed, and plots: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).\n\n")
 	}
+	if r.get("overhead", &struct{}{}) {
+		b.WriteString("![Calls per second, of those of bare grpc-go](benchmarks/plots/overhead-rps.svg)\n\n")
+	}
 	b.WriteString("| command | what | result |\n|---|---|---|\n")
 	for _, bench := range benches() {
 		command := "go run ./" + bench.name

@@ -104,7 +104,7 @@ func (r *results) overhead() string {
 	}
 	for _, load := range []string{"streams", "http 1.1", "http 2"} {
 		for _, row := range o.Rows {
-			if row.Load == load && strings.HasPrefix(row.Name, "weft") && (row.Callers == o.Callers || o.Callers == 0) {
+			if row.Load == load && (row.Name == "weft" || strings.HasPrefix(row.Name, "weft http")) && (row.Callers == o.Callers || o.Callers == 0) {
 				parts = append(parts, fmt.Sprintf("weft by %s %.2f", strings.ReplaceAll(load, "http ", "HTTP/"), row.Ratio))
 			}
 		}
