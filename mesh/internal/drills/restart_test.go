@@ -44,6 +44,9 @@ func TestRollingRestart(t *testing.T) {
 			cfg := tc.cfg
 			cfg.policy, cfg.work = mesh.ServicePolicy{}, 20*time.Millisecond
 			cfg.onlyOnce = tc.share == 1 || tc.broken
+			if tc.broken {
+				cfg.work = 100 * time.Millisecond // so that each end cuts calls short
+			}
 			run(t, cfg, func(s *scene) {
 				done := make(chan struct{})
 				go func() {
