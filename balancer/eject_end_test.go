@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,9 +16,10 @@ import (
 	"github.com/weft-mesh/weft/resolver"
 )
 
+// newOutlier ejects for longer than a test takes on a slow machine.
 func newOutlier(t *testing.T) *resilience.Outlier {
 	t.Helper()
-	o, err := resilience.NewOutlier(resilience.OutlierConfig{})
+	o, err := resilience.NewOutlier(resilience.OutlierConfig{BaseEjection: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
