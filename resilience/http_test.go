@@ -23,7 +23,7 @@ func TestFromHTTP(t *testing.T) {
 		return r
 	}
 	long := time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat)
-	past := time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)
+	past := time.Now().Add(-24 * time.Hour).UTC().Format(http.TimeFormat)
 	dial := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	read := &net.OpError{Op: "read", Err: errors.New("reset")}
 	tests := []struct {
@@ -43,7 +43,7 @@ func TestFromHTTP(t *testing.T) {
 		{name: "internal", resp: resp(500, ""), want: Outcome{Class: Failure}},
 		{name: "wait too long", resp: resp(503, "99999999"), want: Outcome{Class: Retryable, RetryAfter: MaxRetryAfter}},
 		{name: "wait until tomorrow", resp: resp(503, long), want: Outcome{Class: Retryable, RetryAfter: MaxRetryAfter}},
-		{name: "wait until an hour ago", resp: resp(503, past), want: Outcome{Class: Retryable}},
+		{name: "wait until yesterday", resp: resp(503, past), want: Outcome{Class: Retryable}},
 		{name: "negative wait", resp: resp(503, "-3"), want: Outcome{Class: Retryable}},
 		{name: "nonsense wait", resp: resp(503, "soon"), want: Outcome{Class: Retryable}},
 		{name: "dial", err: fmt.Errorf("x: %w", dial), want: Outcome{Class: Retryable, Unsent: true}},
