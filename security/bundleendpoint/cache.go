@@ -4,15 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/security/internal/ownfile"
 )
 
 const (
@@ -58,23 +57,7 @@ func (s *Source) write(b *spiffebundle.Bundle, fetched time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.cfg.CacheDir, 0o700); err != nil {
-		return err
-	}
-	// CreateTemp makes the file for its owner only.
-	f, err := os.CreateTemp(s.cfg.CacheDir, ".bundle-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.cacheFile())
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return ownfile.Write(s.cacheFile(), text)
 }
 
 // load takes the bundle of the last run, and returns when it was written.
@@ -99,22 +82,10 @@ func (s *Source) load() time.Time {
 
 func (s *Source) read() (*spiffebundle.Bundle, time.Time, error) {
 	file := s.cacheFile()
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	if !info.Mode().IsRegular() || runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
-		return nil, time.Time{}, fmt.Errorf("bundleendpoint: %s has mode %v: others could have written whom to trust; remove it", file, info.Mode())
-	}
 	// The document may have grown by its indentation.
-	text, err := io.ReadAll(io.LimitReader(f, s.cfg.MaxBytes+1024))
+	text, err := ownfile.Read(file, s.cfg.MaxBytes+1024)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, time.Time{}, fmt.Errorf("bundleendpoint: %w", err)
 	}
 	b, fetched, err := decode(s.td, text, time.Now())
 	if err != nil {

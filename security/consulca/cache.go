@@ -2,17 +2,17 @@ package consulca
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/hashicorp/consul/api"
+	"github.com/weft-mesh/weft/security/internal/ownfile"
 )
 
 const (
@@ -55,23 +55,7 @@ func (s *Source) save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.cfg.CacheDir, 0o700); err != nil {
-		return err
-	}
-	// CreateTemp makes the file for its owner only.
-	f, err := os.CreateTemp(s.cfg.CacheDir, ".identity-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.cacheFile())
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return ownfile.Write(s.cacheFile(), text)
 }
 
 // load takes the cached identity, if it is ours, private and not expired. Leaf,

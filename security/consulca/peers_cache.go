@@ -4,15 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+
+	"github.com/weft-mesh/weft/security/internal/ownfile"
 )
 
 const (
@@ -66,23 +64,7 @@ func writePeers(file string, byName map[string]*x509bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	// CreateTemp makes the file for its owner only.
-	f, err := os.CreateTemp(filepath.Dir(file), ".peers-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return ownfile.Write(file, text)
 }
 
 // load takes the peerings of the last run, until the agent says what they are.
@@ -101,21 +83,9 @@ func (p *Peers) load() {
 }
 
 func loadPeers(file string) ([]*api.Peering, error) {
-	f, err := os.Open(file)
+	text, err := ownfile.Read(file, 16*maxCache)
 	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("consulca: %s has mode %v: others could have written whom to trust; remove it", file, info.Mode())
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 16*maxCache))
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("consulca: %w", err)
 	}
 	list, err := decodePeers(text, time.Now())
 	if err != nil {

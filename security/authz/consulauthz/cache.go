@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/security/authz"
+	"github.com/weft-mesh/weft/security/internal/ownfile"
 )
 
 const (
@@ -56,24 +57,7 @@ func (s *Source) save(a answers) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.cfg.CacheDir, 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(s.cfg.CacheDir, ".weft-authz-*") // 0600
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), s.file())
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name()) // the error that matters is there already
-	}
-	return err
+	return ownfile.Write(s.file(), data)
 }
 
 // load reads the answers of an earlier run, if nobody else can have written them.
