@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -22,6 +23,16 @@ const (
 //
 //	set, err := chain.Load("../consul")
 func Load(paths ...string) (*EntrySet, error) {
+	for range 9 {
+		// A file that has gone since its folder was listed is no error.
+		if set, err := load(paths); !errors.Is(err, fs.ErrNotExist) {
+			return set, err
+		}
+	}
+	return load(paths)
+}
+
+func load(paths []string) (*EntrySet, error) {
 	files, err := entryFiles(paths)
 	if err != nil {
 		return nil, err

@@ -19,15 +19,26 @@ func (f *File) follow(last []stamp, read time.Time) {
 		case <-tick.C:
 		}
 		now := stampOf(f.paths)
-		still := sameStamps(now, before) || now == nil && before == nil
+		still := stayed(before, now)
 		before = now
 		if !still || sameStamps(now, last) && !fresh(last, read) {
 			continue
 		}
-		last, read = now, time.Now()
+		start := time.Now()
 		set, err := Load(f.paths...)
+		// What was read while files changed may be part old, part new, or miss a file
+		// that was listed. It is read again when they have stayed the same.
+		if before = stampOf(f.paths); !stayed(now, before) {
+			continue
+		}
+		last, read = now, start
 		f.take(set, err)
 	}
+}
+
+// stayed reports whether files are as they were, or could still not be looked at.
+func stayed(before, now []stamp) bool {
+	return sameStamps(before, now) || before == nil && now == nil
 }
 
 // fresh reports whether a file was written so shortly before it was read that its
@@ -42,11 +53,11 @@ func fresh(files []stamp, read time.Time) bool {
 	return false
 }
 
-// take puts a set in use, or reports why not; each once.
+// take puts a set in use, or reports why not; each once. Who sees Err change finds
+// the event in the log.
 func (f *File) take(set *EntrySet, err error) {
 	f.mu.Lock()
 	old, bad := f.set, f.err
-	f.err = err
 	f.mu.Unlock()
 	switch {
 	case err != nil && (bad == nil || bad.Error() != err.Error()):
@@ -57,6 +68,9 @@ func (f *File) take(set *EntrySet, err error) {
 	case bad != nil:
 		f.cfg.Logger.Info("config.restored", "paths", f.paths)
 	}
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
 }
 
 func (f *File) use(set *EntrySet) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +195,33 @@ func TestOpenFollows(t *testing.T) {
 	}
 	if err := <-done; !errors.Is(err, resolver.ErrClosed) {
 		t.Errorf("a watch of a closed file ended with %v", err)
+	}
+}
+
+// A file that goes between the listing of its folder and its reading is a change,
+// not an error.
+func TestOpenBesideFilesThatComeAndGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.json", webDefaults)
+	var log syncBuffer
+	f, err := Open(t.Context(), FileConfig{Poll: 50 * time.Microsecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close(context.Background())
+	for range 2000 {
+		name := write(t, dir, "b.yaml", "kind: service-defaults\nname: other\n")
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, dir, "b.yaml", "kind: service-defaults\nname: last\n")
+	until(t, f, func(s *EntrySet) bool {
+		return slices.ContainsFunc(s.Entries(), func(e Entry) bool { return e.EntryName() == "last" })
+	})
+	if strings.Contains(log.String(), "config.rejected") {
+		t.Errorf("rejected: %s", log.String())
 	}
 }
 
