@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/weft-mesh/weft/internal/coalesce"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -26,7 +27,8 @@ var ErrClosed = errors.New("balancer: the Transport is closed")
 // or read to its end. A request whose connection could not be made is sent to
 // another endpoint, as nothing of it has left; nothing else is repeated here.
 type Transport struct {
-	cfg TransportConfig
+	cfg     TransportConfig
+	buffers coalesce.Buffers
 
 	mu       sync.RWMutex
 	services map[serviceKey]*service

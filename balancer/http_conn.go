@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/weft-mesh/weft/internal/coalesce"
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
@@ -37,16 +38,30 @@ func (p *pool) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.track(raw)
-	if err != nil || cfg.Plaintext {
-		return c, err
+	collector := coalesce.New(raw, &p.s.t.buffers)
+	c, err := p.track(collector)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Plaintext {
+		if http2Only(ep) {
+			collector.Collect()
+		}
+		return c, nil
 	}
 	tc, err := handshake(ctx, c, cfg, ep)
 	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
+	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+		collector.Collect()
+	}
 	return tc, nil
+}
+
+func http2Only(ep *resolver.Endpoint) bool {
+	return ep.Protocol == "http2" || ep.Protocol == "grpc"
 }
 
 func handshake(ctx context.Context, c net.Conn, cfg *TransportConfig, ep *resolver.Endpoint) (*tls.Conn, error) {
@@ -58,7 +73,7 @@ func handshake(ctx context.Context, c net.Conn, cfg *TransportConfig, ep *resolv
 		return nil, errors.New("no TLS configuration for the endpoint")
 	}
 	tcfg = tcfg.Clone()
-	h2only := ep.Protocol == "http2" || ep.Protocol == "grpc"
+	h2only := http2Only(ep)
 	if tcfg.NextProtos = []string{"h2", "http/1.1"}; h2only {
 		tcfg.NextProtos = []string{"h2"}
 	}
@@ -94,6 +109,9 @@ func (p *pool) track(raw net.Conn) (net.Conn, error) {
 	}
 	return c, nil
 }
+
+// NetConn is the connection that is tracked.
+func (c *trackedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *trackedConn) Close() error {
 	if !c.closed.Swap(true) {

@@ -45,7 +45,7 @@ type pool struct {
 func (s *service) connect(n *Node) Conn {
 	p := &pool{s: s, node: n, again: make(chan struct{}, 1), conns: map[*trackedConn]struct{}{}}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
-	p.rt = p.newTransport(n.Endpoint().Protocol)
+	p.rt = p.newTransport()
 	s.mu.Lock()
 	s.pools[p] = struct{}{}
 	s.mu.Unlock()
@@ -53,10 +53,10 @@ func (s *service) connect(n *Node) Conn {
 	return p
 }
 
-func (p *pool) newTransport(protocol string) *http.Transport {
+func (p *pool) newTransport() *http.Transport {
 	cfg := &p.s.t.cfg
 	protos := new(http.Protocols)
-	h2only := protocol == "http2" || protocol == "grpc"
+	h2only := http2Only(p.node.Endpoint())
 	protos.SetHTTP1(!h2only)
 	if cfg.Plaintext {
 		protos.SetUnencryptedHTTP2(h2only)

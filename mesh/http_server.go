@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/weft-mesh/weft/internal/coalesce"
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/security"
 	"github.com/weft-mesh/weft/security/authz"
@@ -61,7 +62,8 @@ func (m *Mesh) httpServer(srv *http.Server) (*server, error) {
 		protocol: "http",
 		serve: func(l net.Listener) error {
 			m.boundAge(srv)
-			if err := srv.Serve(m.identity.PermissiveListener(l, httpTLS(srv), m.permissive())); !errors.Is(err, http.ErrServerClosed) {
+			srv.ConnState = coalesce.ConnState(srv.ConnState)
+			if err := srv.Serve(m.identity.PermissiveListener(coalesce.Listener(l), httpTLS(srv), m.permissive())); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil

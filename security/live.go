@@ -200,6 +200,9 @@ func (c *liveConn) leave() {
 	delete(c.live.conns, c)
 }
 
+// NetConn is the connection that is looked after.
+func (c *liveConn) NetConn() net.Conn { return c.Conn }
+
 // Close closes the connection and forgets it.
 func (c *liveConn) Close() error {
 	c.leave()

@@ -71,6 +71,9 @@ type sniffed struct {
 	closed bool
 }
 
+// NetConn is the connection whose beginning was read.
+func (c *sniffed) NetConn() net.Conn { return c.Conn }
+
 func (c *sniffed) Read(b []byte) (int, error) { return c.r.Read(b) }
 
 // closeAt closes the connection then; its reader hears of it.

@@ -42,6 +42,8 @@ func TestRulesFind(t *testing.T) {
 		{"joint imports leaf", direction, map[string]string{"balancer/a.go": "package balancer\nimport \"" + m + "/resolver/static\""}, ""},
 		{"joint imports security", direction, map[string]string{"balancer/a.go": "package balancer\nimport \"" + m + "/security\""}, "balancer/a.go:2:"},
 		{"rig from code", direction, map[string]string{"resolver/a.go": "package resolver\nimport \"" + m + "/internal/rig\""}, "resolver/a.go:2:"},
+		{"shared leaf from code", direction, map[string]string{"balancer/a.go": "package balancer\nimport \"" + m + "/internal/coalesce\""}, ""},
+		{"shared leaf imports leaf", direction, map[string]string{"internal/coalesce/a.go": "package coalesce\nimport \"" + m + "/resolver\""}, "internal/coalesce/a.go:2:"},
 		{"rig from test", direction, map[string]string{"resolver/a_test.go": "package resolver\nimport \"" + m + "/internal/rig\""}, ""},
 		{"rig imports mesh", direction, map[string]string{"internal/rig/a.go": "package rig\nimport \"" + m + "/mesh\""}, "internal/rig/a.go:2:"},
 		{"test imports mesh", direction, map[string]string{"security/a_test.go": "package security\nimport \"" + m + "/mesh\""}, "security/a_test.go:2:"},
