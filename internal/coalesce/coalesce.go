@@ -4,7 +4,8 @@
 // body, two for its response. Under a lock that all streams share, nothing can be
 // added meanwhile. A [Conn] below TLS takes what is written and returns; one goroutine,
 // which lives while there is something to send, sends all that came in the meantime at
-// once. It is what grpc-go's writer does, at the level of bytes.
+// once. It is what grpc-go's writer does, at the level of bytes. And as records come in
+// heaps then, a Conn reads more than one of them at a time; crypto/tls does not.
 package coalesce
 
 import (
@@ -41,7 +42,7 @@ func (b *Buffers) put(p *[]byte) {
 }
 
 // Conn is a connection that collects what is written to it, from Collect on; before,
-// it is the connection that it was made of.
+// it is the connection that it was made of. It has one reader at a time.
 //
 // An error of sending closes the connection, and is that of all reads and writes that
 // follow: who wrote has gone on. Close sends what is left, for a second at most and
@@ -52,6 +53,7 @@ type Conn struct {
 	send       func() // c.run, made once
 	collecting atomic.Bool
 	decided    atomic.Bool
+	ahead      ahead // of the one reader
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -143,22 +145,6 @@ func (c *Conn) run() {
 	if done {
 		_ = c.Conn.Close() // readers hear of it, and why
 	}
-}
-
-// Read implements net.Conn.
-func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err != nil && c.collecting.Load() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		switch {
-		case c.err != nil:
-			err = c.err
-		case c.closing:
-			err = net.ErrClosed
-		}
-	}
-	return n, err
 }
 
 // SetWriteDeadline implements net.Conn. One that has passed is for writes to come, and
