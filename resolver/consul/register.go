@@ -22,7 +22,8 @@ import (
 // Register implements [resolver.Registrar] through the agent: the instance is
 // registered as Connect-native with a check that turns critical within
 // Config.TTL when this process ends, and is registered again when the agent
-// forgot it. It returns when the servers list the instance as passing.
+// forgot it. It returns when the servers list the instance as passing. An agent that
+// does not answer, or only with a server's error, is asked three times.
 //
 // It needs service:write on the service. A catalog with Peer, or with the
 // Datacenter of another agent, cannot register and says so.
@@ -31,7 +32,7 @@ func (c *Catalog) Register(ctx context.Context, in resolver.Instance) (deregiste
 	if err != nil {
 		return nil, err
 	}
-	if err := r.announce(ctx); err != nil {
+	if err := insist(ctx, r.announce); err != nil {
 		return nil, fmt.Errorf("resolver/consul: registering %q: %w", r.def.ID, err)
 	}
 	beat, cancel := context.WithCancel(c.ctx)
@@ -143,9 +144,11 @@ func (r *registration) checkDatacenter(ctx context.Context) error {
 		return nil
 	}
 	var got struct{ Datacenter string }
-	err := r.call(ctx, func(ctx context.Context) error {
-		_, err := r.c.client.get(ctx, "/v1/agent/service/"+url.PathEscape(r.def.ID), nil, jsonInto(&got))
-		return err
+	err := insist(ctx, func(ctx context.Context) error {
+		return r.call(ctx, func(ctx context.Context) error {
+			_, err := r.c.client.get(ctx, "/v1/agent/service/"+url.PathEscape(r.def.ID), nil, jsonInto(&got))
+			return err
+		})
 	})
 	if err == nil && got.Datacenter != "" && got.Datacenter != want {
 		err = fmt.Errorf("the agent at %s is of datacenter %q, not %q; register with an agent of the instance's own datacenter",
@@ -243,19 +246,26 @@ func (r *registration) deregister(ctx context.Context) error {
 	return nil
 }
 
-// remove asks the agent up to three times.
+// remove takes the instance out of the agent.
 func (r *registration) remove(ctx context.Context) error {
-	var err error
-	for try := 1; try <= 3; try++ {
-		err = r.call(ctx, func(ctx context.Context) error {
+	err := insist(ctx, func(ctx context.Context) error {
+		return r.call(ctx, func(ctx context.Context) error {
 			return r.c.client.put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(r.def.ID), nil, nil)
 		})
-		if err == nil || isStatus(err, http.StatusNotFound) {
-			return nil
-		}
-		if !sourceWide(err) || try == 3 || !sleep(ctx, jitter(try)) {
-			break
-		}
+	})
+	if isStatus(err, http.StatusNotFound) {
+		return nil
 	}
 	return err
+}
+
+// insist asks the agent up to three times: a connection may have died with an agent
+// that is back, and an agent that just started may not have its servers yet.
+func insist(ctx context.Context, ask func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := ask(ctx)
+		if err == nil || !sourceWide(err) || try == 3 || !sleep(ctx, jitter(try)) {
+			return err
+		}
+	}
 }
