@@ -125,10 +125,9 @@ func TestLeafOfAService(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conf.Transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		_, err = consulca.New(ctx, consulca.Config{Service: "orders", Client: c})
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ACL not found") {
+		ctx, log := untilSaid(t, "ACL not found")
+		_, err = consulca.New(ctx, consulca.Config{Service: "orders", Client: c, Logger: log})
+		if !errors.Is(err, errSaid) || !strings.Contains(err.Error(), "ACL not found") {
 			t.Errorf("New = %v, want what the agent said", err)
 		}
 	})

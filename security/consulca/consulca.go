@@ -106,6 +106,10 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.start(ctx)
+}
+
+func (s *Source) start(ctx context.Context) (*Source, error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	ready := s.cell.Changed()
