@@ -246,7 +246,8 @@ func TestTimeoutOfAPolicy(t *testing.T) {
 func TestOutlierIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	var log logged
-	m, _, bad := two(t, "grpc", Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: ServicePolicy{NoBreaker: true}})
+	policy := ServicePolicy{NoBreaker: true, Outlier: resilience.OutlierConfig{BaseEjection: time.Hour}} // longer than the test
+	m, _, bad := two(t, "grpc", Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Policy: policy})
 	client := dial(t, m, "pay")
 	failed := 0
 	for ctx := bound(t); failed < 5 && ctx.Err() == nil; {
