@@ -57,8 +57,13 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 }
 
-// launch starts the process of a new agent on ports p.
-func launch(ctx context.Context, cfg Config, p ports) (*Agent, error) {
+// launch starts the process of a new agent on ports p, which go back if it fails.
+func launch(ctx context.Context, cfg Config, p ports) (_ *Agent, err error) {
+	defer func() {
+		if err != nil {
+			pool.give(p.all()...)
+		}
+	}()
 	bin, err := Binary(ctx, cfg.Progress)
 	if err != nil {
 		return nil, err
@@ -212,6 +217,7 @@ func (a *Agent) Stop() {
 	a.stopped = true
 	a.killLocked()
 	os.RemoveAll(a.dir)
+	pool.give(a.ports.all()...)
 }
 
 // Logs is the end of the agent's log, at most 16 KiB; empty after Stop.

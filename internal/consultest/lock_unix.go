@@ -40,3 +40,17 @@ func lockFile(ctx context.Context, path string, progress io.Writer) (unlock func
 		}
 	}
 }
+
+// tryLock takes an exclusive lock that the kernel drops with the process; not ok:
+// another has it, or the file is another user's.
+func tryLock(path string) (f *os.File, ok bool) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, false
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, false
+	}
+	return f, true
+}

@@ -55,10 +55,3 @@ func (s *Sidecar) Stop() {
 		<-s.exited
 	})
 }
-
-// FreePort is a loopback port that is free now, for a process that cannot choose
-// one itself.
-func FreePort() (int, error) {
-	p, err := freePorts()
-	return p.http, err
-}

@@ -64,13 +64,14 @@ func Sidecar(t testing.TB, a *consultest.Agent, args ...string) *consultest.Side
 	return s
 }
 
-// FreePort is a loopback port that is free now.
+// FreePort is a loopback port that is nobody else's until the test ends.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	port, err := consultest.FreePort()
+	port, giveBack, err := consultest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(giveBack)
 	return port
 }
 
