@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -116,13 +117,36 @@ func inFlight(tr *Transport) (n int64) {
 	return n
 }
 
-// deadAddr is an address that refuses connections.
+// deadAddr is an address that refuses connections until the test ends.
 func deadAddr(t *testing.T) string {
+	t.Helper()
+	addr, _ := heldAddr(t)
+	return addr
+}
+
+// heldAddr is an address that refuses connections. Nobody else can listen on it before
+// its release, for it is one end of an open connection.
+func heldAddr(t *testing.T) (addr string, release func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	release = sync.OnceFunc(func() {
+		for _, c := range []net.Conn{near, far} {
+			_ = c.(*net.TCPConn).SetLinger(0) // or the port would be in use for a while
+			_ = c.Close()
+		}
+	})
+	t.Cleanup(release)
+	return near.LocalAddr().String(), release
 }
