@@ -3,25 +3,15 @@ package greeter_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-)
 
-// free is an address of loopback that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+	"github.com/weft-mesh/weft/internal/consultest/ctest"
+)
 
 func TestGreeterWithoutConsul(t *testing.T) {
 	t.Parallel()
@@ -31,7 +21,8 @@ func TestGreeterWithoutConsul(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	grpc, http := free(t), free(t)
+	free := func() string { return fmt.Sprintf("127.0.0.1:%d", ctest.FreePort(t)) }
+	grpc, http := free(), free()
 	catalog := filepath.Join(dir, "services.yaml")
 	text := fmt.Sprintf("services:\n  greeter:\n    - {address: %q, protocol: grpc}\n    - {address: %q, protocol: http}\n", grpc, http)
 	if err := os.WriteFile(catalog, []byte(text), 0o600); err != nil {
@@ -46,9 +37,11 @@ func TestGreeterWithoutConsul(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
 	defer func() {
 		_ = server.Process.Signal(syscall.SIGTERM)
-		if err := server.Wait(); err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("the server ended with %v:\n%s", err, log.String())
 		}
 	}()
@@ -64,6 +57,9 @@ func TestGreeterWithoutConsul(t *testing.T) {
 		}
 		if !strings.Contains(string(out), "connection refused") {
 			t.Fatalf("the client failed: %v\n%s", err, out)
+		}
+		if len(ended) > 0 {
+			t.Fatal("the server is not up any more")
 		}
 		client = exec.CommandContext(t.Context(), filepath.Join(dir, "client"), "-name", "Ada")
 		client.Env = env
