@@ -41,6 +41,10 @@ func (c *cloud) start(ctx context.Context) error {
 				addr = old[i]
 			}
 			l, err := net.Listen("tcp", addr)
+			if err != nil && i < len(c.addrs[service]) { // somebody else has that port by now
+				addr, c.addrs[service] = "127.0.0.1:0", c.addrs[service][:i]
+				l, err = net.Listen("tcp", addr)
+			}
 			if err != nil {
 				return err
 			}
