@@ -20,6 +20,14 @@ import (
 // migrate moves a service into the mesh whose callers are not all members yet: while
 // permissive mode lasts, plaintext is taken, counted and named; after, refused.
 func migrate(ctx, serving context.Context, s *scene.Scene, w *town, p pace) (accepted, refused uint64, err error) {
+	member, err := w.join(ctx, mesh.Config{Service: "order", InstanceID: "order-to-ledger", Locality: regions["eu"]})
+	if err != nil {
+		return 0, 0, err
+	}
+	conn, err := member.Dial("ledger")
+	if err != nil {
+		return 0, 0, err
+	}
 	until := time.Now().Add(p.permissive)
 	ledger, err := w.join(ctx, mesh.Config{
 		Service: "ledger", Locality: regions["eu"], Permissive: until,
@@ -29,14 +37,6 @@ func migrate(ctx, serving context.Context, s *scene.Scene, w *town, p pace) (acc
 		return 0, 0, err
 	}
 	rpc, web, err := w.both(serving, ledger)
-	if err != nil {
-		return 0, 0, err
-	}
-	member, err := w.join(ctx, mesh.Config{Service: "order", InstanceID: "order-to-ledger", Locality: regions["eu"]})
-	if err != nil {
-		return 0, 0, err
-	}
-	conn, err := member.Dial("ledger")
 	if err != nil {
 		return 0, 0, err
 	}

@@ -47,12 +47,16 @@ func (s *Scene) Start(ctx context.Context, callers int, calls map[string]Call) {
 	}
 }
 
+// callTimeout bounds a call. No scene is about how long one takes.
+const callTimeout = 20 * time.Second
+
 func (s *Scene) caller(ctx context.Context, kind string, call Call) {
 	pause := time.NewTicker(4 * time.Millisecond)
 	defer pause.Stop()
 	for {
-		// The call itself is not cut by the end of the scene.
-		tctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		// The call itself is not cut by the end of the scene, nor by a machine that
+		// stalls for seconds.
+		tctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		cloud, err := call(tctx)
 		cancel()
 		if err == nil {
