@@ -40,6 +40,8 @@ type result struct {
 	NS     float64 `json:"ns"`     // per call, above the silent pair
 	Ratio  float64 `json:"ratio"`  // calls per second, of the silent pair's
 	Allocs float64 `json:"allocs"` // per call, above the silent pair
+
+	calls float64 // that this was measured over
 }
 
 func run(ctx context.Context, rounds int, slice time.Duration) error {
@@ -96,7 +98,7 @@ func measure(ctx context.Context, rounds int, slice time.Duration) (adds map[str
 		for k, ns := range times[i+1] {
 			more, ratio = append(more, ns-times[0][k]), append(ratio, times[0][k]/ns)
 		}
-		adds[m.name] = result{NS: math.Round(median(more)), Ratio: round(median(ratio), 1000), Allocs: round(allocs[i+1]/calls[i+1]-base.Allocs, 100)}
+		adds[m.name] = result{NS: math.Round(median(more)), Ratio: round(median(ratio), 1000), Allocs: round(allocs[i+1]/calls[i+1]-base.Allocs, 100), calls: min(calls[i+1], calls[0])}
 	}
 	return adds, base, nil
 }

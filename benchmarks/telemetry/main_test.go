@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -13,11 +14,13 @@ func TestAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("off: %.2f allocations per call; %+v", base.Allocs, adds)
-	// What the runtime allocates beside the calls is some hundredths of one per call.
-	const noise = 0.3
 	for name, most := range map[string]float64{"metrics": 0, "metrics of the caller": 0, "unsampled": 2} {
-		if got := adds[name].Allocs; got > most+noise {
-			t.Errorf("%s: %.2f more allocations per call, at most %v are allowed", name, got, most)
+		// What the runtime allocates beside the calls is some hundredths of one per call. A
+		// sync.Pool forgets by chance under the race detector: two or three more or less in
+		// each call, which a slow machine makes few of.
+		got := adds[name]
+		if noise := 0.3 + 12/math.Sqrt(got.calls); got.Allocs > most+noise {
+			t.Errorf("%s: %.2f more allocations per call over %v calls, at most %v are allowed", name, got.Allocs, got.calls, most)
 		}
 	}
 }
