@@ -39,7 +39,7 @@ func TestConnectTimeoutOverTCP(t *testing.T) {
 					}
 					conns.Go(func() {
 						defer c.Close()
-						var end net.Conn = c
+						end := c
 						if shake {
 							if end, _, err = creds.ServerHandshake(c); err != nil {
 								return // it took the caller too long
