@@ -34,8 +34,9 @@ type Config struct {
 	Rank func(*resolver.Endpoint) int
 	// Name is the service's name for Store.CloseCloud. Empty: that of the snapshot.
 	Name string
-	// ConnectTimeout bounds the TCP and TLS handshakes with an endpoint, over HTTP; a gRPC
-	// channel has one bound for all its endpoints. 0: TransportConfig's.
+	// ConnectTimeout bounds one attempt to connect an endpoint: the TCP and TLS handshakes,
+	// and over gRPC, in a channel made with DialOptions, the server's HTTP/2 settings.
+	// 0: that of TransportConfig, and of DialConfig.
 	ConnectTimeout time.Duration
 	// SubsetSize is how many endpoints of a tier are connected. 0: 16; negative: all.
 	SubsetSize int

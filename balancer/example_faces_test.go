@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/weft-mesh/weft/balancer"
 	"github.com/weft-mesh/weft/resolver"
@@ -57,6 +59,30 @@ func ExampleAttach_serviceConfig() {
 		grpc.WithResolvers(resolver.NewBuilder(catalog, resolver.BuilderConfig{})),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"weft":{"policy":"round_robin","subsetSize":8}}]}`),
 		grpc.WithTransportCredentials(insecure.NewCredentials())) // use security.ClientCredentials
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	fmt.Println(conn.Target())
+	// Output: mesh:///payments
+}
+
+// A gRPC channel whose balancing says how long a connection may take to be made.
+func ExampleDialOptions() {
+	catalog := static.New(static.Config{})
+	patient := balancer.Config{ConnectTimeout: 10 * time.Second} // longer than the others of the process
+	opts, err := balancer.DialOptions(balancer.DialConfig{ConnectTimeout: 2 * time.Second},
+		grpc.WithResolvers(resolver.NewBuilder(catalog, resolver.BuilderConfig{
+			Decorate: func(s *grpcresolver.State) { balancer.Attach(s, &patient) },
+		})),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"weft":{}}]}`),
+		grpc.WithTransportCredentials(insecure.NewCredentials())) // use security.ClientCredentials
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	conn, err := grpc.NewClient("mesh:///payments", opts...)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,9 +1,11 @@
 package balancer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
@@ -30,6 +32,11 @@ func (g *generation) update(in *input) {
 	g.known.Store(g.core.answered())
 }
 
+// connectTimeout bounds the next attempt to connect a node. 0: the channel's.
+func (g *generation) connectTimeout() time.Duration {
+	return cmp.Or(time.Duration(g.lane.connect.Load()), g.core.cfg.ConnectTimeout)
+}
+
 // connectivity is the core's state in grpc's words.
 func (g *generation) connectivity() connectivity.State {
 	switch s, _ := g.core.State(); s {
@@ -52,6 +59,7 @@ type plan struct {
 	attached *Config
 	text     string
 	cfg      Config
+	connect  time.Duration
 }
 
 // plans are the lanes that a state asks for; at least one.
@@ -59,7 +67,10 @@ func plans(ccs grpcbalancer.ClientConnState) ([]plan, error) {
 	if lanes := attachedLanes(ccs.ResolverState); len(lanes) > 0 {
 		all := make([]plan, len(lanes))
 		for i, x := range lanes {
-			all[i] = plan{name: x.Name, attached: x.Config}
+			all[i] = plan{name: x.Name, attached: x.Config, connect: x.ConnectTimeout}
+			if x.ConnectTimeout < 0 {
+				return nil, fmt.Errorf("balancer: Lane.ConnectTimeout of %q is %v; use 0 for its Config's, or more", clip(x.Name), x.ConnectTimeout)
+			}
 			if x.Config != nil {
 				all[i].cfg = *x.Config
 			}
@@ -116,6 +127,7 @@ func (l *lb) generations(ccs grpcbalancer.ClientConnState) ([]*generation, error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, x := range lanes {
+		x.connect.Store(int64(all[i].connect))
 		switch {
 		case !fresh[i]:
 		case x.cur == nil:

@@ -26,8 +26,9 @@ type lb struct {
 
 // lane is a Lane of a channel.
 type lane struct {
-	name string
-	core atomic.Pointer[Balancer] // cur's
+	name    string
+	core    atomic.Pointer[Balancer] // cur's
+	connect atomic.Int64             // Lane.ConnectTimeout
 
 	// The rest is guarded by lb.mu.
 	cur  *generation // takes the picks

@@ -20,10 +20,12 @@ type TransportConfig struct {
 	// Balancer says how endpoints are chosen. The zero value is a safe default; a
 	// nil Store is replaced by one that all services of the Transport share.
 	Balancer Config
-	// BalancerFor gives a service a Config of its own. nil: Balancer for all.
+	// BalancerFor gives a service a Config of its own. Only its ConnectTimeout may change: it
+	// is asked for it again on each connection. nil: Balancer for all.
 	BalancerFor func(service string) Config
 	// LaneFor gives the Config of a lane of a service, for requests whose Call names
-	// one; false: there is no such lane, and the request fails. nil: there are none.
+	// one; false: there is no such lane, and the request fails. ConnectTimeout may change as
+	// that of BalancerFor. nil: there are none.
 	LaneFor func(service, lane string) (Config, bool)
 	// TLS is the client configuration for an endpoint: it must accept the identity
 	// that is expected of that endpoint and no other. It is asked on each

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,7 +30,7 @@ func (p *pool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func (p *pool) connect(ctx context.Context) (net.Conn, error) {
 	cfg := &p.s.t.cfg
 	ep := p.node.Endpoint()
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.s.lb.cfg.ConnectTimeout, cfg.ConnectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, p.s.connectTimeout())
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)() // the node left: nobody waits for this connection
 	raw, err := cfg.DialContext(ctx, "tcp", ep.Addr)

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,18 +42,9 @@ func newService(t *Transport, k serviceKey) (*service, error) {
 	}
 	ch := make(chan struct{})
 	s.wake.Store(&ch)
-	cfg := t.cfg.Balancer
-	switch {
-	case k.lane != "":
-		ok := t.cfg.LaneFor != nil
-		if ok {
-			cfg, ok = t.cfg.LaneFor(k.name, k.lane)
-		}
-		if !ok {
-			return nil, fmt.Errorf("balancer: service %q has no lane %q", k.name, clip(k.lane))
-		}
-	case t.cfg.BalancerFor != nil:
-		cfg = t.cfg.BalancerFor(k.name)
+	cfg, ok := t.cfg.balancerOf(k)
+	if !ok {
+		return nil, fmt.Errorf("balancer: service %q has no lane %q", k.name, clip(k.lane))
 	}
 	if cfg.Store == nil {
 		cfg.Store = t.cfg.Balancer.Store
@@ -69,6 +61,29 @@ func newService(t *Transport, k serviceKey) (*service, error) {
 	s.release = time.AfterFunc(t.cfg.ReleaseAfter, s.releaseIdle)
 	t.wg.Go(s.watch)
 	return s, nil
+}
+
+// balancerOf is the Config of a service or lane. false: there is no such lane.
+func (c *TransportConfig) balancerOf(k serviceKey) (Config, bool) {
+	switch {
+	case k.lane != "":
+		if c.LaneFor == nil {
+			return Config{}, false
+		}
+		return c.LaneFor(k.name, k.lane)
+	case c.BalancerFor != nil:
+		return c.BalancerFor(k.name), true
+	}
+	return c.Balancer, true
+}
+
+// connectTimeout bounds the next attempt to connect an endpoint.
+func (s *service) connectTimeout() time.Duration {
+	d := s.lb.cfg.ConnectTimeout
+	if now, ok := s.t.cfg.balancerOf(s.key); ok && now.ConnectTimeout >= 0 { // else the lane has ended, and a call from before needs it
+		d = now.ConnectTimeout
+	}
+	return cmp.Or(d, s.t.cfg.ConnectTimeout)
 }
 
 // watch runs until the service ends.

@@ -112,7 +112,8 @@ type Config struct {
 	// Inbound says how the servers survive their callers. Zero: a safe default, see
 	// InboundPolicy.
 	Inbound InboundPolicy
-	// ConnectTimeout bounds the TCP and TLS handshakes of one connection.
+	// ConnectTimeout bounds the TCP and TLS handshakes of one connection, over gRPC with the
+	// server's HTTP/2 settings. A service-resolver's ConnectTimeout takes its place.
 	// 0: WEFT_CONNECT_TIMEOUT or 3 s.
 	ConnectTimeout time.Duration
 	// DialContext opens connections to other members, gRPC and HTTP; TLS comes on top.

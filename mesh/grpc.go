@@ -27,8 +27,10 @@ const serviceConfig = `{"loadBalancingConfig":[{"` + balancer.Name + `":{}}]}`
 // Dial returns a connection to a service: discovered, balanced, and verified as
 // Config says. It does no I/O; the first call, or ClientConn.Connect, does.
 // Options are applied after the mesh's own; interceptors given here run before
-// the mesh's. gRPC's own retries are off: Config.Policy has them. The connection
-// is the caller's to close; Leave closes it too.
+// the mesh's. gRPC's own retries are off: Config.Policy has them. A dialer among them
+// is called within Config.ConnectTimeout and a service-resolver's; with
+// grpc.WithConnectParams, that and the Config's no longer count. The connection is the
+// caller's to close; Leave closes it too.
 func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if err := resolver.CheckService(service); err != nil {
 		return nil, &Error{Op: "dial", Service: service, Err: err}
@@ -49,10 +51,6 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 		grpc.WithNoProxy(),
 		// Idleness would close warm connections, and the first call after it would pay for them.
 		grpc.WithIdleTimeout(0),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
-			MinConnectTimeout: m.cfg.ConnectTimeout,
-		}),
 		// The shortest that grpc allows: a black hole is found in 13 s, not in 15 min.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithMaxHeaderListSize(maxHeaderList),
@@ -64,7 +62,13 @@ func (m *Mesh) Dial(service string, opts ...grpc.DialOption) (*grpc.ClientConn, 
 			return dial(ctx, "tcp", addr)
 		}))
 	}
-	all = append(all, opts...)
+	all, err := balancer.DialOptions(balancer.DialConfig{
+		ConnectTimeout: m.cfg.ConnectTimeout,
+		Backoff:        backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
+	}, append(all, opts...)...)
+	if err != nil {
+		return nil, &Error{Op: "dial", Service: service, Err: err}
+	}
 	// Inside the user's interceptors; gRPC's own retries would multiply with ours.
 	all = append(all, grpc.WithDisableRetry(),
 		grpc.WithChainUnaryInterceptor(unaryClient(service, to)), grpc.WithChainStreamInterceptor(streamClient(service, to)))

@@ -27,7 +27,7 @@ func (m *Mesh) openHTTP() error {
 	t, err := balancer.NewTransport(balancer.TransportConfig{
 		Catalog:     m.to.routed(resolver.Filter(m.catalog, m.noticing(servesHTTP))),
 		Balancer:    m.cfg.Balancer,
-		BalancerFor: func(service string) balancer.Config { return m.to.of(service).balancer },
+		BalancerFor: m.to.balancerFor,
 		LaneFor:     m.to.laneFor,
 		TLS: func(e *resolver.Endpoint) (*tls.Config, error) {
 			return security.ClientTLS(m.identity, m.peerID(e))

@@ -32,7 +32,7 @@ type router struct {
 	log     *slog.Logger
 	wg      *sync.WaitGroup // of the mesh
 	stop    context.Context // ends with the mesh
-	connect time.Duration   // of gRPC connections
+	connect time.Duration   // the timeout of lanes of which no entry says one
 
 	table atomic.Pointer[routes]
 	used  atomic.Bool // since the last look

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -46,7 +47,7 @@ func (g *routing) close() {
 func (g *routing) router(service string, to *destination) *router {
 	return &router{
 		service: service, to: to, source: g.source, build: g.build, log: g.log, wg: &g.wg, stop: g.ctx,
-		changed: make(chan struct{}), connect: g.m.cfg.ConnectTimeout,
+		changed: make(chan struct{}), connect: cmp.Or(g.d.base.ConnectTimeout, g.m.cfg.ConnectTimeout),
 		guard: chain.NewGuard(chain.GuardConfig{OnEvent: func(ev chain.GuardEvent) { g.guardEvent(service, ev) }}),
 	}
 }
@@ -111,9 +112,10 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 			}
 		}
 		if t.states[name] == nil {
-			t.add(s)
+			t.add(s).ConnectTimeout = connectTimeout(e, p)
 			problems = append(problems, s.problems...)
 		}
+		t.allow(name, connectTimeout(e, p), r.connect)
 		if p.Split() {
 			guarded[name] = p
 		}
@@ -167,14 +169,23 @@ func (t *routes) inherit(old *routes, now time.Time) {
 		case now.Sub(s.left) > laneLinger || len(t.lanes)-t.own >= laneRelics:
 			continue
 		}
-		t.add(s)
+		t.add(s).ConnectTimeout = old.lanes[i].ConnectTimeout
 	}
 }
 
-func (t *routes) add(s *laneState) {
+func (t *routes) add(s *laneState) *balancer.Lane {
 	t.states[s.key] = s
 	t.order = append(t.order, s)
 	t.lanes = append(t.lanes, s.lane)
+	return &t.lanes[len(t.lanes)-1]
+}
+
+// allow gives a lane at least so long for a connection. Plans of one lane share its
+// connections, so the longest of their timeouts is the lane's: a shorter one would keep
+// calls of the others from an endpoint that they have time for.
+func (t *routes) allow(key string, d, otherwise time.Duration) {
+	i := slices.IndexFunc(t.order, func(s *laneState) bool { return s.key == key })
+	t.lanes[i].ConnectTimeout = longer(t.lanes[i].ConnectTimeout, d, otherwise)
 }
 
 // mirror is what sends copies to a service, shared by all that mirror to it.
@@ -192,6 +203,14 @@ func (g *routing) mirror(service string) *mirror {
 	return m
 }
 
+// balancerFor is the configuration of a service's own lane, for HTTP.
+func (d *destinations) balancerFor(service string) balancer.Config {
+	if cfg, ok := d.laneFor(service, ""); ok {
+		return cfg
+	}
+	return d.of(service).balancer
+}
+
 // laneFor is the configuration of a lane, for HTTP.
 func (d *destinations) laneFor(service, lane string) (balancer.Config, bool) {
 	to := d.of(service)
@@ -201,7 +220,9 @@ func (d *destinations) laneFor(service, lane string) (balancer.Config, bool) {
 	if t := to.router.table.Load(); t != nil {
 		for _, l := range t.lanes {
 			if l.Name == lane {
-				return *l.Config, true
+				cfg := *l.Config
+				cfg.ConnectTimeout = cmp.Or(l.ConnectTimeout, cfg.ConnectTimeout)
+				return cfg, true
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"sync/atomic"
@@ -122,7 +123,8 @@ func (d *destinations) places(e *chain.Evaluator, p *chain.Plan) (list []place, 
 	return list, problems
 }
 
-// laneName names a lane by all that makes it: the same name is the same lane.
+// laneName names a lane by all that makes it: the same name is the same lane. Its
+// ConnectTimeout does not, so that a change of it costs no connection.
 func laneName(e *chain.Evaluator, p *chain.Plan) string {
 	h := fnv.New64a()
 	for _, t := range append([]*chain.Target{p.Target}, p.Failover...) {
@@ -130,7 +132,6 @@ func laneName(e *chain.Evaluator, p *chain.Plan) string {
 	}
 	policy := e.Policy()
 	fmt.Fprintf(h, "%s|%q|%q|", e.Profile().Name, policy.Residency.Clouds, policy.Residency.Regions)
-	fmt.Fprintf(h, "%s|", connectTimeout(e, p))
 	if policy.LocalityFailover != nil {
 		fmt.Fprintf(h, "%t|", *policy.LocalityFailover)
 	}
@@ -154,7 +155,7 @@ func laneName(e *chain.Evaluator, p *chain.Plan) string {
 func plain(e *chain.Evaluator, p *chain.Plan, service string) bool {
 	t := p.Target
 	return e.Profile().Name == chain.NameSafe && t.Service == service && t.ServiceSubset == "" && t.Peer == "" &&
-		t.Datacenter == e.Chain().Datacenter && connectTimeout(e, p) == 0 && len(p.Failover) == 0 && t.Subset == (chain.Subset{}) &&
+		t.Datacenter == e.Chain().Datacenter && len(p.Failover) == 0 && t.Subset == (chain.Subset{}) &&
 		(p.LoadBalancer == nil || p.LoadBalancer.Policy == "") && e.Policy().Residency.Any() && e.Policy().LocalityFailover == nil
 }
 
@@ -165,6 +166,14 @@ func connectTimeout(e *chain.Evaluator, p *chain.Plan) time.Duration {
 		return d
 	}
 	return 0
+}
+
+// longer is the longer of two timeouts of which 0 is otherwise.
+func longer(a, b, otherwise time.Duration) time.Duration {
+	if cmp.Or(a, otherwise) < cmp.Or(b, otherwise) {
+		return b
+	}
+	return a
 }
 
 // newLane makes the lane of a plan, with eyes of its own on its endpoints: the
@@ -181,13 +190,6 @@ func (d *destinations) newLane(r *router, policy ServicePolicy, key string, e *c
 	}
 	s := &laneState{key: key, services: servicesOf(p), problems: problems}
 	cfg.Gate = r.to.balancer.Gate
-	if d := connectTimeout(e, p); d > 0 {
-		cfg.ConnectTimeout = d
-		if e.Chain().Protocol == "grpc" && d != r.connect {
-			s.problems = append(s.problems, chain.Problem{Kind: chain.KindServiceResolver, Name: p.Target.Service, Field: "ConnectTimeout",
-				Why: "it holds over HTTP; connections of gRPC are bounded by Config.ConnectTimeout, " + r.connect.String()})
-		}
-	}
 	cfg.Name = key
 	cfg.Rank = within(rank(list), cfg.Rank)
 	if profile := e.Profile(); profile.Name == chain.NameConsul {

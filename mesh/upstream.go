@@ -55,7 +55,7 @@ func (g *routing) upstream(service string) (*chain.Upstream, []chain.Problem) {
 		}
 	}
 	report(u.ConnectTimeoutMs > 0 && time.Duration(u.ConnectTimeoutMs)*time.Millisecond != g.m.cfg.ConnectTimeout, "ConnectTimeoutMs",
-		"connections to all services are bounded by Config.ConnectTimeout, "+g.m.cfg.ConnectTimeout.String())
+		"connections are bounded by Config.ConnectTimeout, "+g.m.cfg.ConnectTimeout.String()+", or by the service-resolver of the called service")
 	report(u.MeshGateway.Mode != "" && u.MeshGateway.Mode != "none", "MeshGateway.Mode", "instances are dialled directly, or by the address that the catalog gives for a peer")
 	report(u.Protocol != "", "Protocol", "the protocol of a service is what its instances speak")
 	if l := u.Limits; l != nil {
