@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -97,5 +98,25 @@ func TestMarksOfRouters(t *testing.T) {
 	}
 	if err := (&marks{catalog: c.Catalog}).ask(a, x); err != resolver.ErrNoMarks {
 		t.Errorf("of a catalog that cannot: %v", err)
+	}
+}
+
+// A catalog that cannot decide a filter is told of, and the subset is empty: calls go to
+// the next target without waiting for marks that never come.
+func TestCatalogWithoutMarks(t *testing.T) {
+	t.Parallel()
+	e := embedded(t)
+	start(t, e, nil, "web/v1@aws", "web/v2@aws")
+	ent := newEntries(t, webIsHTTP, `{"Kind":"service-resolver","Name":"web","DefaultSubset":"checked","Subsets":{
+		"checked":{"Filter":"Checks.Status == passing"},"v2":{"Filter":"Service.Meta.version == v2"}},"Failover":{"checked":{"ServiceSubset":"v2"}}}`)
+	m := member(t, Config{Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "aws"}, Chains: ent.source()})
+	for range 5 {
+		if who, err := get(bound(t), m, "http://web/"); err != nil || who != "web/v2@aws" {
+			t.Fatalf("%s, %v", who, err)
+		}
+	}
+	r := m.Routes()[0]
+	if len(r.Problems) != 1 || r.Problems[0].Field != "Subsets[checked].Filter" || !strings.Contains(r.Problems[0].Why, "does not carry Checks.Status") {
+		t.Errorf("the status is %v, %v", r.Problems, r.Err)
 	}
 }

@@ -188,6 +188,27 @@ func (w *watch) registered(ctx context.Context, a answer) (answer, error) {
 	return a, fmt.Errorf("%w: proxies change faster than they are read", ErrImplausible)
 }
 
+// translated notes that filters see other addresses of another datacenter than Consul's
+// do, which decides before its agent translates them.
+func (w *watch) translated(a answer) {
+	if !a.moved || w.c.cfg.Datacenter == "" {
+		return
+	}
+	w.view.mu.Lock()
+	defer w.view.mu.Unlock()
+	for _, m := range w.view.marks {
+		if m.filter.Reads(addresses) {
+			a.list.note("the agent has translate_wan_addrs: filters on addresses, such as %s, see the translated ones", clip(m.expr))
+			return
+		}
+	}
+}
+
+// addresses reports whether an agent translates a field.
+func addresses(field string) bool {
+	return field == "Service.Address" || field == "Service.Port" || field == "Node.Address"
+}
+
 // adopt takes the proxies of a list without central configuration; false if a service
 // is not the same one in both.
 func (l *list) adopt(plain *list) bool {

@@ -180,3 +180,21 @@ func TestMarksOfMalformed(t *testing.T) {
 		}
 	})
 }
+
+// Filters on addresses that the agent has translated are told of.
+func TestMarksOfTranslated(t *testing.T) {
+	t.Parallel()
+	answer := steps(response{index: 9, body: racked(2, "passing"), header: map[string]string{"X-Consul-Translate-Addresses": "true"}})
+	for filter, want := range map[string]bool{`Service.Port == 1001`: true, onRack1: false} {
+		bubble(t, Config{Datacenter: "gcp"}, answer, func(t *testing.T, _ *fake, c *Catalog) {
+			if err := c.Mark("web", []string{filter}); err != nil {
+				t.Fatal(err)
+			}
+			s := read(t, c, "web").last()
+			wantIn(t, s, filter, "i001")
+			if told := strings.Contains(fmt.Sprint(s.SkippedReasons), "translate_wan_addrs"); told != want {
+				t.Errorf("%s: %q", filter, s.SkippedReasons)
+			}
+		})
+	}
+}

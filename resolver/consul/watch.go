@@ -164,6 +164,7 @@ func (w *watch) step(ctx context.Context) error {
 	if a, err = w.registered(ctx, a); err != nil {
 		return err
 	}
+	w.translated(a)
 	w.awaitTrust(ctx, a.list)
 	since, reason := time.Time{}, w.stale(a)
 	if reason != nil {
