@@ -145,7 +145,7 @@ func TestFilterRefused(t *testing.T) {
 		{`Service.Port == "http"`, "is no number"},
 		{`Service.Connect.Native == "yes"`, "is not true or false"},
 		{`Service.Meta.version matches "("`, "error parsing regexp"},
-		{`Service.Meta.version is nil`, "does not know the operator"},
+		{`Service.Meta.version is nil`, "is not known to Consul"},
 		{`Service.Meta.a/b == "x"`, "a slash outside of quotes"},
 		{`Service.Meta.1 == "x"`, "a number in a selector"},
 		{`any Service.Tags as t { t == "a" }`, "not known to Consul"},

@@ -74,7 +74,7 @@ func (f *Filter) expression(e grammar.Expression) (predicate, error) {
 
 func (f *Filter) comparison(e *grammar.MatchExpression) (predicate, error) {
 	if e.Selector.Type != grammar.SelectorTypeBexpr {
-		return nil, errors.New("Consul takes no JSON pointers")
+		return nil, errors.New("a JSON pointer, which Consul does not take")
 	}
 	o, err := operationOf(e)
 	if err != nil {

@@ -43,7 +43,7 @@ func operationOf(e *grammar.MatchExpression) (operation, error) {
 	case grammar.MatchNotMatches:
 		o.op, o.negate = grammar.MatchMatches, true
 	default:
-		return o, fmt.Errorf("Consul does not know the operator %q", o.name)
+		return o, fmt.Errorf("operator %q is not known to Consul", o.name)
 	}
 	return o, nil
 }
