@@ -28,6 +28,7 @@ type router struct {
 	to      *destination
 	source  chain.Source
 	build   func(r *router, c *chain.Chain, old *routes) (*routes, []chain.Problem, error)
+	keep    func(r *router, some []mark) // ends what older tables asked for
 	guard   *chain.Guard
 	log     *slog.Logger
 	wg      *sync.WaitGroup // of the mesh
@@ -57,6 +58,7 @@ type routes struct {
 	own      int                   // how many are of these ways
 	states   map[string]*laneState // by laneName
 	services []string              // whose endpoints the lanes need
+	marks    []mark                // that the lanes need
 	mirror   *mirror               // nil: nothing is mirrored
 }
 
@@ -171,6 +173,7 @@ func (r *router) rest() {
 	defer r.mu.Unlock()
 	if old := r.table.Load(); old != nil && !r.running {
 		r.table.Store(nil)
+		r.keep(r, nil)
 		old.drop(nil)
 	}
 }
@@ -225,6 +228,11 @@ func (r *router) take(u chain.Update, anew bool) {
 		default:
 			u.Err = err
 		}
+	}
+	if t := r.table.Load(); t != nil && t != old {
+		r.keep(r, t.marks)
+	} else if u.Err != nil && old != nil {
+		r.keep(r, old.marks) // a table that failed may have asked
 	}
 	if u.Err != nil && (r.state.Err == nil || r.state.Err.Error() != u.Err.Error()) {
 		r.to.seen.registry().Rejected("chain", "rejected")

@@ -18,6 +18,7 @@ type routing struct {
 	m      *Mesh
 	d      *destinations
 	copies tasks // of calls that are mirrored
+	marks  marks
 	source chain.Source
 	log    *slog.Logger
 	ctx    context.Context // ends with the mesh
@@ -31,7 +32,7 @@ type routing struct {
 }
 
 func newRouting(m *Mesh, source chain.Source) *routing {
-	r := &routing{m: m, d: m.to, source: source, log: m.log}
+	r := &routing{m: m, d: m.to, source: source, log: m.log, marks: marks{catalog: m.catalog}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.copies.ctx, r.copies.cancel = context.WithCancel(r.ctx)
 	return r
@@ -46,7 +47,7 @@ func (g *routing) close() {
 
 func (g *routing) router(service string, to *destination) *router {
 	return &router{
-		service: service, to: to, source: g.source, build: g.build, log: g.log, wg: &g.wg, stop: g.ctx,
+		service: service, to: to, source: g.source, build: g.build, keep: g.marks.keep, log: g.log, wg: &g.wg, stop: g.ctx,
 		changed: make(chan struct{}), connect: cmp.Or(g.d.base.ConnectTimeout, g.m.cfg.ConnectTimeout),
 		guard: chain.NewGuard(chain.GuardConfig{OnEvent: func(ev chain.GuardEvent) { g.guardEvent(service, ev) }}),
 	}
@@ -143,6 +144,9 @@ func (g *routing) build(r *router, c *chain.Chain, old *routes) (*routes, []chai
 		}
 	}
 	slices.Sort(t.services)
+	for _, s := range t.order {
+		t.marks = append(t.marks, s.marks...)
+	}
 	return t, problems, nil
 }
 

@@ -41,7 +41,7 @@ func TestIdleRouter(t *testing.T) {
 		stop, cancel := context.WithCancel(context.Background())
 		r := &router{
 			service: "web", source: src, guard: chain.NewGuard(chain.GuardConfig{}), log: slog.New(slog.DiscardHandler),
-			wg: &wg, stop: stop, changed: make(chan struct{}), to: &destination{},
+			wg: &wg, stop: stop, changed: make(chan struct{}), to: &destination{}, keep: func(*router, []mark) {},
 			build: func(_ *router, c *chain.Chain, old *routes) (*routes, []chain.Problem, error) {
 				e, _, err := chain.New(c, chain.Options{})
 				if err != nil {

@@ -19,6 +19,7 @@ type laneState struct {
 	lane     balancer.Lane
 	services []string                   // whose endpoints it has
 	problems []chain.Problem            // of its targets
+	marks    []mark                     // that its places need
 	outlier  *resilience.Outlier        // nil: none of its own
 	guarded  atomic.Pointer[chain.Plan] // of the newest table; nil: no branch of a splitter
 	left     time.Time                  // when the newest table did not have it any more; with the router's mu
@@ -86,13 +87,14 @@ func itself(service string) func(*resolver.Endpoint) int {
 	}
 }
 
-// places turns a plan's targets into rules, and says what cannot be done.
+// places turns a plan's targets into rules, and says what cannot be done. The catalog
+// is asked for the marks that the rules need.
 //
 // In profile safe a target in the caller's own datacenter, without failover
 // targets, is the service in all clouds, by locality: failover by locality is what
 // the community edition of Consul lacks. With failover targets, and in profile
 // consul, a target is in its datacenter only.
-func (d *destinations) places(e *chain.Evaluator, p *chain.Plan) (list []place, problems []chain.Problem) {
+func (d *destinations) places(r *router, e *chain.Evaluator, p *chain.Plan) (list []place, marks []mark, problems []chain.Problem) {
 	policy := e.Policy()
 	byLocality := policy.LocalityFailover != nil && *policy.LocalityFailover
 	everywhere := byLocality || e.Profile().Name != chain.NameConsul && len(p.Failover) == 0 &&
@@ -100,6 +102,13 @@ func (d *destinations) places(e *chain.Evaluator, p *chain.Plan) (list []place, 
 	home := e.Chain().Datacenter
 	for i, t := range append([]*chain.Target{p.Target}, p.Failover...) {
 		f, bad := chain.NewFilter(t, policy.Residency)
+		if f.Remote() {
+			x := mark{service: t.Service, filter: f.Expression()}
+			if x.sure = d.route.marks.ask(r, x) == nil; x.sure {
+				bad = nil // they are of sources that do not mark
+			}
+			marks = append(marks, x)
+		}
 		problems = append(problems, bad...)
 		pl := place{service: t.Service, filter: f, passing: t.Subset.OnlyPassing, rank: i}
 		if byLocality {
@@ -120,7 +129,7 @@ func (d *destinations) places(e *chain.Evaluator, p *chain.Plan) (list []place, 
 		}
 		list = append(list, pl)
 	}
-	return list, problems
+	return list, marks, problems
 }
 
 // laneName names a lane by all that makes it: the same name is the same lane. Its
@@ -183,12 +192,12 @@ func longer(a, b, otherwise time.Duration) time.Duration {
 // Its own name is new each time: whoever still has a lane that was made of the same
 // and has ended since must not take it for this one.
 func (d *destinations) newLane(r *router, policy ServicePolicy, key string, e *chain.Evaluator, p *chain.Plan) (*laneState, error) {
-	list, problems := d.places(e, p)
+	list, marks, problems := d.places(r, e, p)
 	cfg, err := laneConfig(d.base, e, p)
 	if err != nil {
 		return nil, err
 	}
-	s := &laneState{key: key, services: servicesOf(p), problems: problems}
+	s := &laneState{key: key, services: servicesOf(p), problems: problems, marks: marks}
 	cfg.Gate = r.to.balancer.Gate
 	cfg.Name = key
 	cfg.Rank = within(rank(list), cfg.Rank)

@@ -51,7 +51,7 @@ func (c routed) Watch(ctx context.Context, service string, deliver func(*resolve
 			continue // it changed before changed was read
 		}
 		u.follow(ctx, t.services)
-		if s := u.snapshot(); s != nil {
+		if s := u.snapshot(); s != nil && u.marked(s, t) {
 			deliver(s)
 		}
 		select {
@@ -77,6 +77,10 @@ type union struct {
 	past  []*part // that end
 	last  *resolver.Snapshot
 	of    []*resolver.Snapshot // that last was made of
+
+	// Of marked.
+	ripe, unripe *routes
+	since        time.Time
 }
 
 type part struct {

@@ -44,6 +44,8 @@ type diskEndpoint struct {
 	SPIFFEID string            `json:"spiffe_id,omitempty"`
 	Tags     []string          `json:"tags,omitempty"`
 	Metadata map[string]string `json:"meta,omitempty"`
+	In       []string          `json:"in,omitempty"` // of Marks, as Out
+	Out      []string          `json:"out,omitempty"`
 }
 
 // encodeDisk makes the content of a snapshot file.
@@ -55,6 +57,9 @@ func encodeDisk(source, service string, list []*Endpoint, asOf time.Time) ([]byt
 			Cloud: e.Locality.Cloud, Region: e.Locality.Region, Zone: e.Locality.Zone,
 			Weight: e.Weight, Health: e.Health, Protocol: e.Protocol, SPIFFEID: e.SPIFFEID,
 			Tags: e.Tags, Metadata: e.Metadata,
+		}
+		if m := e.Marks; m != nil {
+			d.Endpoints[i].In, d.Endpoints[i].Out = m.In, m.Out
 		}
 	}
 	text, err := json.Marshal(d)
@@ -98,6 +103,9 @@ func decodeDisk(data []byte, source, service string) ([]*Endpoint, time.Time, er
 			Locality: Locality{e.Cloud, e.Region, e.Zone},
 			Weight:   e.Weight, Health: e.Health, Protocol: e.Protocol, SPIFFEID: e.SPIFFEID,
 			Tags: e.Tags, Metadata: e.Metadata,
+		}
+		if len(e.In)+len(e.Out) > 0 {
+			ep.Marks = &Marks{In: e.In, Out: e.Out}
 		}
 		if err := checkEndpoint(ep); err != nil {
 			return fail("endpoint %d: %w", i, err)

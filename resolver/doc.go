@@ -24,6 +24,9 @@
 //	conn, err := grpc.NewClient("mesh:///payments",
 //		grpc.WithResolvers(resolver.NewBuilder(all, resolver.BuilderConfig{})), ...)
 //
+// A source may know more of an instance than an [Endpoint] carries. A [Marker] tells by
+// all of it which endpoints a filter selects: [Endpoint.Marked].
+//
 // # gRPC
 //
 // [NewBuilder] is a resolver.Builder for grpc.WithResolvers. It works with the

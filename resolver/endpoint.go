@@ -88,6 +88,8 @@ type Endpoint struct {
 	// never written after publication.
 	Tags     []string
 	Metadata map[string]string
+	// Marks are what the source was asked to tell by [Marker]; nil: nothing.
+	Marks *Marks
 }
 
 // Equal reports whether two endpoints are the same in every field.
@@ -97,7 +99,7 @@ func (e *Endpoint) Equal(o *Endpoint) bool {
 	}
 	if e == nil || o == nil || e.ID != o.ID || e.Service != o.Service || e.Addr != o.Addr || e.Locality != o.Locality ||
 		e.Weight != o.Weight || e.Health != o.Health || e.Protocol != o.Protocol || e.SPIFFEID != o.SPIFFEID ||
-		len(e.Tags) != len(o.Tags) || len(e.Metadata) != len(o.Metadata) {
+		len(e.Tags) != len(o.Tags) || len(e.Metadata) != len(o.Metadata) || !e.Marks.equal(o.Marks) {
 		return false
 	}
 	for i := range e.Tags {

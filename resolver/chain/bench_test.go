@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"unsafe"
+
+	"github.com/weft-mesh/weft/resolver"
 
 	"google.golang.org/grpc/metadata"
 )
@@ -136,5 +139,28 @@ func BenchmarkGuardDone(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		d.Done(false, 1000)
+	}
+}
+
+func TestFilterAllocates(t *testing.T) { // not parallel: it counts
+	if raceEnabled {
+		t.Log("counts hold without the race detector")
+		return
+	}
+	const remote = `Checks.Status == "passing"`
+	e := endpoint("n1", "web-1", map[string]string{"version": "1.2"}, "green")
+	e.Marks = &resolver.Marks{In: []string{remote}}
+	for _, expr := range []string{`Service.Meta.version == "1.2" and "green" in Service.Tags and not (Service.Meta.none == "x")`, `Service.Port == 8080`, remote} {
+		f, _ := NewFilter(filtered(expr), Residency{})
+		if n := testing.AllocsPerRun(1000, func() {
+			if !f.Match(e) {
+				t.Error("it does not match")
+			}
+		}); n > 0 {
+			t.Errorf("%s: %v allocations per endpoint", expr, n)
+		}
+	}
+	if size := unsafe.Sizeof(*e); size > 208 { // an allocator's size class
+		t.Errorf("an endpoint has %d bytes", size)
 	}
 }

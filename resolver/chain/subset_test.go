@@ -20,7 +20,7 @@ func filtered(filter string) *Target {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	e := endpoint("n1", "web-1", map[string]string{"version": "1.2", "empty": "", "a-b": "x", "n": "5"}, "green", "eu")
+	e := endpoint("n1", "web-1", map[string]string{"version": "1.2", "empty": "", "a-b": "x", "n": "5", "path": "/a/b"}, "green", "eu")
 	bare := endpoint("n2", "web-2", nil)
 	bare.Addr = "[::1]:80"
 	for _, tc := range []struct {
@@ -40,6 +40,8 @@ func TestFilter(t *testing.T) {
 		{`"9" not in Service.Meta.version`, true, true},
 		{`Service.Meta["a-b"] == "x"`, true, false},
 		{`Service.Meta.empty == ""`, true, false},
+		{`Service.Meta.path == "/a/b"`, true, false},
+		{`"/a" in Service.Meta.path`, true, false},
 		{`Service.Meta is empty`, false, true},
 		{`Service.Meta is not empty`, true, false},
 		{`Service.Meta contains "version"`, true, false},
@@ -70,7 +72,9 @@ func TestFilter(t *testing.T) {
 			t.Parallel()
 			f, bad := NewFilter(filtered(tc.filter), Residency{})
 			dialled := strings.Contains(tc.filter, "Service.Port") || strings.Contains(tc.filter, "Service.Address")
-			if f.Remote() || (len(bad) > 0) != dialled {
+			better := dialled || strings.Contains(tc.filter, "Service.Service") || strings.Contains(tc.filter, "Service.Kind") ||
+				strings.Contains(tc.filter, "Datacenter") || strings.Contains(tc.filter, "PeerName")
+			if f.Remote() != better || (len(bad) > 0) != dialled {
 				t.Fatalf("remote %v, problems %v", f.Remote(), bad)
 			}
 			if f.Match(e) != tc.full || f.Match(bare) != tc.none {
@@ -80,27 +84,72 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-func TestFilterLeftToConsul(t *testing.T) {
+// What only the source of an endpoint can decide matches by its marks, and nothing
+// without; a problem says so.
+func TestFilterOfSource(t *testing.T) {
 	t.Parallel()
-	e := endpoint("n1", "web-1", map[string]string{"version": "1"})
 	for _, tc := range []struct{ filter, want string }{
-		{`Node.Meta.rack == "7"`, "does not carry Node.Meta.rack"},
+		{`Node.Meta.rack == "7"`, "does not carry Node.Meta"},
 		{`Node.Address == "10.0.0.1"`, "does not carry Node.Address"},
 		{`Checks.Status == "passing"`, "does not carry Checks.Status"},
-		{`"passing" in Checks.Status`, "does not carry Checks.Status"},
-		{`Service.Nope == 1`, "does not carry Service.Nope"},
-		{`Service.Meta.a.b == 1`, "does not carry Service.Meta.a.b"},
+		{`Checks is empty`, "does not carry Checks"},
+		{`Service.TaggedAddresses.wan.Port != 443`, "does not carry Service.TaggedAddresses.Port"},
 		{`Service.Weights.Passing == 1`, "does not carry Service.Weights.Passing"},
-		{`Service.ID == "web-1" and Node.Meta.rack == "7"`, "does not carry Node.Meta.rack"},
+		{`Service.ID == "web-1" and Node.Meta.rack == "7"`, "does not carry Node.Meta"},
+	} {
+		t.Run(tc.filter, func(t *testing.T) {
+			t.Parallel()
+			e := endpoint("n1", "web-1", map[string]string{"version": "1"})
+			f, bad := NewFilter(filtered(tc.filter), Residency{})
+			if len(bad) != 1 || bad[0].Kind != kindResolver || bad[0].Name != "web" || bad[0].Field != "Subsets[v1].Filter" ||
+				!strings.Contains(bad[0].Why, tc.want) || !strings.Contains(bad[0].Why, "matches nothing") {
+				t.Errorf("problems %v, want %q", bad, tc.want)
+			}
+			if !f.Remote() || f.Match(e) || f.Expression() != tc.filter {
+				t.Errorf("remote %v, matches %v", f.Remote(), f.Match(e))
+			}
+			in, out := *e, *e
+			in.Marks = &resolver.Marks{In: []string{tc.filter}, Out: []string{"other"}}
+			out.Marks = &resolver.Marks{In: []string{"other"}, Out: []string{tc.filter}}
+			if !f.Match(&in) || f.Match(&out) {
+				t.Errorf("with marks: %v and %v", f.Match(&in), f.Match(&out))
+			}
+		})
+	}
+	peer := filtered(`Node.Datacenter == "dc1"`)
+	peer.Datacenter, peer.Peer = "", "partner"
+	if f, bad := NewFilter(peer, Residency{}); !f.Remote() || len(bad) != 1 {
+		t.Errorf("a peer's datacenter: %v", bad)
+	}
+	// The source knows that a sidecar is one, and an instance's own address.
+	e := endpoint("n1", "web-1", nil)
+	e.Marks = &resolver.Marks{In: []string{`Service.Kind != ""`, `Service.Port == 1`}}
+	for _, expr := range e.Marks.In {
+		if f, _ := NewFilter(filtered(expr), Residency{}); !f.Match(e) {
+			t.Errorf("%s: the mark of the source does not count", expr)
+		}
+	}
+}
+
+// What Consul refuses matches nothing, whoever marks what.
+func TestFilterRefused(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ filter, want string }{
+		{`Service.Nope == 1`, "no field Service.Nope"},
+		{`Service.Meta.a.b == 1`, "no field Service.Meta.a.b"},
+		{`Service == "web"`, "does not fit Service"},
 		{`Service.ID is empty`, "does not fit Service.ID"},
 		{`Service.Meta.version is empty`, "does not fit Service.Meta.version"},
 		{`Service.Tags == "a"`, "does not fit Service.Tags"},
 		{`Service.Port matches "8"`, "does not fit Service.Port"},
 		{`Service.Port == "http"`, "is no number"},
+		{`Service.Connect.Native == "yes"`, "is not true or false"},
 		{`Service.Meta.version matches "("`, "error parsing regexp"},
-		{`Service.Meta.version is nil`, "does not know the operator"},
+		{`Service.Meta.version is nil`, "is not known to Consul"},
+		{`Service.Meta.a/b == "x"`, "a slash outside of quotes"},
+		{`Service.Meta.1 == "x"`, "a number in a selector"},
 		{`any Service.Tags as t { t == "a" }`, "not known to Consul"},
-		{`"/Service/ID" == "a"`, "no JSON pointers"},
+		{`"/Service/ID" == "a"`, "no bexpr expression"},
 		{`Service.ID ==`, "no bexpr expression"},
 		{`((((`, "no bexpr expression"},
 		{strings.Repeat("(", 6000) + `Service.ID == "a"` + strings.Repeat(")", 6000), "over 8192"},
@@ -110,23 +159,16 @@ func TestFilterLeftToConsul(t *testing.T) {
 	} {
 		t.Run(clip(tc.filter), func(t *testing.T) {
 			t.Parallel()
+			e := endpoint("n1", "web-1", map[string]string{"version": "1"})
+			e.Marks = &resolver.Marks{In: []string{tc.filter}}
 			f, bad := NewFilter(filtered(tc.filter), Residency{})
-			if !f.Remote() || f.Match(e) || f.Expression() != tc.filter {
+			if f.Remote() || f.Match(e) || f.Expression() != tc.filter {
 				t.Errorf("remote %v, matches %v", f.Remote(), f.Match(e))
 			}
-			if len(bad) != 1 || bad[0].Kind != kindResolver || bad[0].Name != "web" || bad[0].Field != "Subsets[v1].Filter" ||
-				!strings.Contains(bad[0].Why, tc.want) || !strings.Contains(bad[0].Why, "left to Consul") {
+			if len(bad) != 1 || bad[0].Field != "Subsets[v1].Filter" || !strings.Contains(bad[0].Why, tc.want) {
 				t.Errorf("problems %v, want %q", bad, tc.want)
 			}
-			if trusted := f.Trust(); trusted.Remote() || !trusted.Match(e) {
-				t.Error("what Consul has filtered is filtered again")
-			}
 		})
-	}
-	peer := filtered(`Node.Datacenter == "dc1"`)
-	peer.Datacenter, peer.Peer = "", "partner"
-	if f, bad := NewFilter(peer, Residency{}); !f.Remote() || len(bad) != 1 {
-		t.Errorf("a peer's datacenter: %v", bad)
 	}
 }
 
@@ -137,14 +179,14 @@ func FuzzFilter(f *testing.F) {
 	e := endpoint("n1", "web-1", map[string]string{"version": "1.2"}, "a")
 	f.Fuzz(func(t *testing.T, expr string) {
 		filter, bad := NewFilter(filtered(expr), Residency{})
-		if filter.Remote() && (len(bad) == 0 || filter.Match(e)) {
-			t.Fatal("a filter that is not decided here matches, or is not told of")
+		if filter.Match(e) && len(bad) > 0 && !strings.Contains(bad[0].Why, "dialled") {
+			t.Fatal("a filter that is not decided here matches")
 		}
 		if strings.Contains(expr, ")") { // "a) or (b": another expression in brackets
 			return
 		}
-		opposite, _ := NewFilter(filtered("not ("+expr+")"), Residency{})
-		if strings.TrimSpace(expr) != "" && !filter.Remote() && !opposite.Remote() && filter.Match(e) == opposite.Match(e) {
+		opposite, worse := NewFilter(filtered("not ("+expr+")"), Residency{})
+		if strings.TrimSpace(expr) != "" && len(bad)+len(worse) == 0 && filter.Match(e) == opposite.Match(e) {
 			t.Fatalf("%q and its opposite agree", expr)
 		}
 	})

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/hashicorp/go-bexpr/grammar"
+	"github.com/weft-mesh/weft/resolver/internal/bexpr"
 )
 
 // subsetName are the names that can be part of a TLS server name.
@@ -53,10 +53,7 @@ func checkFilter(e Entry, field, filter string) error {
 	if len(filter) > maxSubsetFilter {
 		return entryWrong(e, field, "has %d bytes, over %d", len(filter), maxSubsetFilter)
 	}
-	if err := brackets(filter); err != nil {
-		return entryWrong(e, field, `is not a filter like Service.Meta.version == "2": %s`, err.Error())
-	}
-	if _, err := grammar.Parse("", []byte(filter), grammar.MaxExpressions(maxSubsetSteps)); err != nil {
+	if _, err := bexpr.Parse(filter); err != nil {
 		return entryWrong(e, field, `is not a filter like Service.Meta.version == "2": %s`, clip(err.Error()))
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/weft-mesh/weft/resolver/internal/hub"
 )
 
-// Catalog is one cloud found in Consul. It implements [resolver.Catalog] and
-// [resolver.Registrar] and is safe for concurrent use.
+// Catalog is one cloud found in Consul. It implements [resolver.Catalog],
+// [resolver.Registrar] and [resolver.Marker] and is safe for concurrent use.
 type Catalog struct {
 	cfg    resolved
 	client *client
@@ -25,6 +25,7 @@ type Catalog struct {
 	started bool // the trust domain is followed
 	closed  bool
 	watches map[*watch]struct{}
+	marks   map[string][]marker // by service
 }
 
 // New makes a catalog. It reads the TLS files and opens no connection; the first
@@ -41,7 +42,7 @@ func New(cfg Config) (*Catalog, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Catalog{
 		cfg: r, client: cl, trust: newTrust(cl), source: newSource(r.Logger, cl.where()),
-		ctx: ctx, cancel: cancel, watches: map[*watch]struct{}{},
+		ctx: ctx, cancel: cancel, watches: map[*watch]struct{}{}, marks: map[string][]marker{},
 	}
 	c.hub = hub.New(r.Linger, c.follow)
 	return c, nil
@@ -99,6 +100,7 @@ func (c *Catalog) follow(ctx context.Context, service string, publish func(*reso
 	w := newWatch(c, service, publish)
 	c.mu.Lock()
 	c.watches[w] = struct{}{}
+	w.view.marks = c.marks[service]
 	start := !c.started && !c.closed
 	if start {
 		c.started = true

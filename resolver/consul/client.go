@@ -101,6 +101,7 @@ type reply struct {
 	index    uint64
 	filtered bool // the token hid a part
 	denies   bool // Consul denies by default
+	moved    bool // the agent may have translated addresses
 	leader   bool // the servers had a leader, or do not say
 	// contact is how long ago the answering server heard from the leader.
 	contact time.Duration
@@ -115,6 +116,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, read fu
 	defer resp.Body.Close()
 	r := reply{
 		filtered: resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true",
+		moved:    resp.Header.Get("X-Consul-Translate-Addresses") == "true",
 		denies:   resp.Header.Get("X-Consul-Default-ACL-Policy") == "deny",
 		leader:   resp.Header.Get("X-Consul-KnownLeader") != "false",
 	}

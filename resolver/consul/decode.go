@@ -49,6 +49,7 @@ type taggedAddress struct {
 // list is a decoded answer: instances sorted by ID, without duplicates.
 type list struct {
 	instances []instance
+	records   records
 	plain     int // instances that are neither native nor a sidecar
 	sidecars  int
 	skipped   int
@@ -58,7 +59,8 @@ type list struct {
 // instance is an endpoint without its identity, which needs the trust domain.
 type instance struct {
 	resolver.Endpoint
-	path string // of the SPIFFE ID; empty if no identity is expected
+	path   string  // of the SPIFFE ID; empty if no identity is expected
+	record *record // nil: none is kept
 }
 
 const maxReasons = 8
@@ -82,7 +84,7 @@ func (m mapping) decode(r io.Reader) (*list, error) {
 	if err != nil {
 		return nil, truncated(err)
 	}
-	l := &list{}
+	l := &list{records: m.records}
 	if t == nil { // null: Go's way to say none
 		return l, nil
 	}
@@ -91,7 +93,8 @@ func (m mapping) decode(r io.Reader) (*list, error) {
 	}
 	for n := 0; d.More(); n++ {
 		var e entry
-		if err := d.Decode(&e); err != nil {
+		raw, err := m.entry(d, &e)
+		if err != nil {
 			var wrong *json.UnmarshalTypeError
 			if !errors.As(err, &wrong) {
 				return nil, truncated(err)
@@ -103,6 +106,11 @@ func (m mapping) decode(r io.Reader) (*list, error) {
 		if err != nil {
 			l.skip("entry %d (node %q, service id %q): %v", n, clip(e.Node.Node), clip(e.Service.ID), err)
 			continue
+		}
+		if raw != nil {
+			if in.record, err = newRecord(raw); err != nil {
+				l.note("node %q, service id %q: filters cannot be decided: %v", clip(e.Node.Node), clip(e.Service.ID), err)
+			}
 		}
 		if in.path == "" {
 			l.plain++
@@ -117,6 +125,28 @@ func (m mapping) decode(r io.Reader) (*list, error) {
 	}
 	l.dedupe()
 	return l, nil
+}
+
+// entry decodes the next entry. raw is its text, if records are kept.
+func (m mapping) entry(d *json.Decoder, e *entry) (raw json.RawMessage, err error) {
+	if m.records == noRecords {
+		return nil, d.Decode(e)
+	}
+	if err := d.Decode(&raw); err != nil {
+		return nil, err
+	}
+	return raw, json.Unmarshal(raw, e)
+}
+
+func newRecord(raw []byte) (*record, error) {
+	r := &record{}
+	if err := json.Unmarshal(raw, &r.Instance); err != nil {
+		return nil, err
+	}
+	var index struct{ Service struct{ ModifyIndex uint64 } }
+	err := json.Unmarshal(raw, &index)
+	r.modified = index.Service.ModifyIndex
+	return r, err
 }
 
 func truncated(err error) error {

@@ -63,6 +63,17 @@
 // twice on a node, a weight out of range) is left out, counted and named in the
 // snapshot; its neighbours are served.
 //
+// # Filters
+//
+// [Catalog.Mark] has the endpoints of a service marked by filters, such as those of a
+// service-resolver's subsets. They are decided on the whole entry that Consul has of
+// an instance, by the rules of its own ?filter=, with each list that is applied: a change
+// of a check and the marks by it are in one snapshot. The service's one query stays as it
+// is. If a filter reads what central configuration changes of a sidecar (its mode,
+// upstreams, mesh gateways, exposed paths, access logs, extensions), each change costs one
+// more read, of the sidecars as they were registered, which is what Consul filters. For a
+// service without filters nothing is kept.
+//
 // # Registration
 //
 // [Catalog.Register] announces an instance through the local agent as

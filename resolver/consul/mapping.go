@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// maxMeta bounds the metadata, and again the tags, kept of one endpoint.
-	maxMeta = 16 << 10
+	// maxMeta bounds the metadata, and again the tags, kept of one endpoint. It is
+	// what Consul's own bounds let an instance have of metadata.
+	maxMeta = 40 << 10
 	maxID   = 512
 	// kindSidecar is the Kind of a proxy in front of an instance.
 	kindSidecar = "connect-proxy"
@@ -28,6 +29,7 @@ type mapping struct {
 	peer      bool // Connect.Native is not told
 	wan       bool // prefer TaggedAddresses.wan
 	locality  resolver.Locality
+	records   records // to keep
 }
 
 func (c resolved) mapping(service string) mapping {

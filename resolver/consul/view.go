@@ -19,9 +19,11 @@ type view struct {
 	log     *slog.Logger
 	publish func(*resolver.Snapshot)
 
-	mu   sync.Mutex
-	list *list // nil: never known
-	snap *resolver.Snapshot
+	mu    sync.Mutex
+	list  *list // nil: never known
+	snap  *resolver.Snapshot
+	marks []marker                   // what endpoints are marked by
+	made  map[string]*resolver.Marks // by outcome
 }
 
 func newView(service string, t *trust, log *slog.Logger, publish func(*resolver.Snapshot)) *view {
@@ -55,6 +57,9 @@ func (v *view) apply(l *list, since time.Time, reason error) {
 	defer v.mu.Unlock()
 	old := v.list
 	v.list = l
+	if len(v.marks) == 0 {
+		l.forget()
+	}
 	s := &resolver.Snapshot{Service: v.service, State: resolver.Known, AsOf: time.Now(), Skipped: l.skipped, SkippedReasons: l.reasons}
 	if reason != nil {
 		s.State, s.Reason, s.StaleSince, s.AsOf = resolver.Stale, reason, since, since
@@ -129,6 +134,7 @@ func (v *view) build() []*resolver.Endpoint {
 		old = v.snap.Endpoints
 	}
 	domain, _ := v.trust.get()
+	decided := v.list.records >= need(v.marks)
 	eps := make([]*resolver.Endpoint, len(v.list.instances))
 	for i, j := 0, 0; i < len(eps); i++ {
 		in := &v.list.instances[i]
@@ -138,6 +144,12 @@ func (v *view) build() []*resolver.Endpoint {
 		}
 		for j < len(old) && old[j].ID.Compare(ep.ID) < 0 { // both are sorted
 			j++
+		}
+		switch {
+		case decided:
+			ep.Marks = v.marksOf(in.record)
+		case j < len(old) && old[j].ID == ep.ID: // until the list is read for the new filters
+			ep.Marks = old[j].Marks
 		}
 		if j < len(old) && old[j].Equal(&ep) {
 			eps[i] = old[j]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -27,7 +28,8 @@ type watch struct {
 	mapping mapping
 	view    *view
 
-	path     string // pathService or pathConnect
+	cancel   atomic.Pointer[context.CancelFunc] // of the step that runs
+	path     string                             // pathService or pathConnect
 	pace     pace
 	index    uint64 // of the applied list; 0: read at once
 	failures int    // in a row
@@ -49,8 +51,8 @@ func (w *watch) run(ctx context.Context) {
 	w.view.start()
 	for sleep(ctx, w.pace.delay(time.Now())) {
 		began := time.Now()
-		err := w.step(ctx)
-		if ctx.Err() == nil && err != nil {
+		again, err := w.interruptible(ctx)
+		if ctx.Err() == nil && err != nil && !again {
 			w.fail(ctx, err, began)
 		}
 		if w.probing {
@@ -59,6 +61,10 @@ func (w *watch) run(ctx context.Context) {
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if again {
+			w.index = 0
+			continue
 		}
 		if err == nil {
 			w.failures = 0
@@ -70,6 +76,18 @@ func (w *watch) run(ctx context.Context) {
 	if w.probing {
 		w.c.source.done()
 	}
+}
+
+// interruptible makes a step that interrupt ends, which again reports.
+func (w *watch) interruptible(ctx context.Context) (again bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.cancel.Store(&cancel)
+	if _, has := w.view.need(); !has {
+		w.index = 0
+	}
+	err = w.step(ctx)
+	return err != nil && ctx.Err() != nil, err
 }
 
 // fail keeps the last list and starts over from index 0.
@@ -143,6 +161,10 @@ func (w *watch) step(ctx context.Context) error {
 	if a, err = w.sidecars(ctx, a); err != nil {
 		return err
 	}
+	if a, err = w.registered(ctx, a); err != nil {
+		return err
+	}
+	w.translated(a)
 	w.awaitTrust(ctx, a.list)
 	since, reason := time.Time{}, w.stale(a)
 	if reason != nil {
