@@ -72,6 +72,7 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 		},
 		External: c.External, DryRun: c.DryRun, SampleAllowed: c.SampleAllowed,
 		AllowAbsolute: c.AllowAbsolute, AllowConnect: c.AllowConnect, Logger: m.log,
+		OnDecision: func(r authz.Result, rule string) { m.watch.registry().Authz(string(r), rule) },
 	}
 	if len(c.Localities) > 0 {
 		cfg.Localities = map[string]authz.Locality{}
