@@ -73,8 +73,10 @@ type Config struct {
 	Files files.Config
 	// Federation are the bundle endpoints of other trust domains (SPIFFE Federation), whose
 	// members can then prove who they are; what they may do, Authorize and Authorization
-	// say. An empty CacheDir of one is SnapshotDir. nil: none but those that Identity
-	// knows and, with Consul's CA, those of Clouds and of Consul's cluster peerings.
+	// say. An empty CacheDir of one is SnapshotDir. nil: WEFT_FEDERATION, a comma list of
+	// TRUSTDOMAIN=URL and TRUSTDOMAIN=URL ENDPOINTID BUNDLEFILE (https_spiffe; PEM or JSON);
+	// empty too: none but those that Identity knows and, with Consul's CA, those of Clouds
+	// and of Consul's cluster peerings.
 	Federation []bundleendpoint.Config
 	// DevDir shares one development CA among the processes of one machine.
 	// Empty: WEFT_DEV_DIR; empty too: a CA of this process alone.
@@ -183,6 +185,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.Locality.Zone = s.str("Locality.Zone", "WEFT_ZONE", cfg.Locality.Zone, "")
 	r.resolveCatalog()
 	r.resolveIdentity()
+	r.resolveFederation()
 	r.Authorization.PolicyFile = s.str("Authorization.PolicyFile", "WEFT_POLICY_FILE", cfg.Authorization.PolicyFile, "")
 	r.Egress.Allow = s.list1("Egress.Allow", "WEFT_EGRESS", cfg.Egress.Allow)
 	r.Balancer.CloudOrder = s.list1("Balancer.CloudOrder", "WEFT_CLOUD_ORDER", cfg.Balancer.CloudOrder)
