@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -14,10 +15,33 @@ func TestAllocations(t *testing.T) {
 	}
 	t.Logf("off: %.2f allocations per call; %+v", base.Allocs, adds)
 	// What the runtime allocates beside the calls is some hundredths of one per call.
-	const noise = 0.3
+	const runtime = 0.3
 	for name, most := range map[string]float64{"metrics": 0, "metrics of the caller": 0, "unsampled": 2} {
-		if got := adds[name].Allocs; got > most+noise {
+		if got := adds[name].Allocs; got > most+runtime {
 			t.Errorf("%s: %.2f more allocations per call, at most %v are allowed", name, got, most)
+		}
+	}
+}
+
+func TestNoise(t *testing.T) {
+	t.Parallel()
+	outlier := append(slices.Repeat([]float64{10}, 24), 5000)
+	wide := make([]float64, 25)
+	for i := range wide {
+		wide[i] = float64(i * 100)
+	}
+	for name, tt := range map[string]struct {
+		v    []float64
+		want float64
+	}{
+		"one round":          {[]float64{7}, 0},
+		"few: all of them":   {[]float64{-300, 100, 200}, 400},
+		"seven: the extreme": {[]float64{1, 2, 3, 4, 5, 6, 90}, 86},
+		"one slice was bad":  {outlier, 0},
+		"spread":             {wide, 500}, // ranks 8 and 18 of 25
+	} {
+		if got := noise(tt.v); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
 }
