@@ -137,14 +137,8 @@ func (m *Mesh) openIntentions(cfg *authz.Config) (asked <-chan struct{}, err err
 
 // homeCloud is the cloud whose agent is this process's own.
 func (m *Mesh) homeCloud() (consul.Config, bool) {
-	for _, cfg := range m.cfg.Clouds {
-		if cfg.Datacenter != "" || cfg.Peer != "" {
-			continue
-		}
-		if m.cfg.Locality.Cloud != "" && cfg.Name != "" && cfg.Name != m.cfg.Locality.Cloud && len(m.cfg.Clouds) > 1 {
-			continue
-		}
-		return cfg, true
+	if i := m.home(); i >= 0 {
+		return m.cfg.Clouds[i], true
 	}
 	return consul.Config{}, false
 }
