@@ -72,6 +72,7 @@ func (m *Mesh) openAuthorization(ctx context.Context) error {
 		},
 		External: c.External, DryRun: c.DryRun, SampleAllowed: c.SampleAllowed,
 		AllowAbsolute: c.AllowAbsolute, AllowConnect: c.AllowConnect, Logger: m.log,
+		OnDecision: func(r authz.Result, rule string) { m.watch.registry().Authz(string(r), rule) },
 	}
 	if len(c.Localities) > 0 {
 		cfg.Localities = map[string]authz.Locality{}
@@ -136,14 +137,8 @@ func (m *Mesh) openIntentions(cfg *authz.Config) (asked <-chan struct{}, err err
 
 // homeCloud is the cloud whose agent is this process's own.
 func (m *Mesh) homeCloud() (consul.Config, bool) {
-	for _, cfg := range m.cfg.Clouds {
-		if cfg.Datacenter != "" || cfg.Peer != "" {
-			continue
-		}
-		if m.cfg.Locality.Cloud != "" && cfg.Name != "" && cfg.Name != m.cfg.Locality.Cloud && len(m.cfg.Clouds) > 1 {
-			continue
-		}
-		return cfg, true
+	if i := m.home(); i >= 0 {
+		return m.cfg.Clouds[i], true
 	}
 	return consul.Config{}, false
 }

@@ -18,8 +18,8 @@ type EgressConfig struct {
 	// loopback or link-local addresses is refused unless they are allowed too. Empty:
 	// WEFT_EGRESS, a comma list; empty too: none.
 	Allow []string
-	// DryRun lets every host outside be called and logs what Allow would refuse
-	// (authz.egress_would_deny). Default false.
+	// DryRun lets every host outside be called and tells what Allow would refuse
+	// (event authz.egress_would_deny, metric mesh.egress.rejected). Default false.
 	DryRun bool
 }
 
@@ -33,6 +33,7 @@ var errInward = errors.New("a host outside the mesh redirects to a member, which
 func (m *Mesh) openEgress() (err error) {
 	m.egress, err = authz.NewEgress(authz.EgressConfig{
 		Service: m.cfg.Service, Allow: m.cfg.Egress.Allow, DryRun: m.cfg.Egress.DryRun, Logger: m.log,
+		OnRefused: func(r authz.Result, why authz.EgressReason) { m.watch.registry().Egress(string(r), string(why)) },
 	})
 	if err != nil {
 		return fmt.Errorf("mesh: Config.Egress (or WEFT_EGRESS): %w", err)

@@ -21,7 +21,7 @@ func (m *Mesh) openFederation(own security.Source) ([]security.Foreign, error) {
 	seen := map[string]bool{svid.ID.TrustDomain().Name(): true}
 	for i, cfg := range m.cfg.Federation {
 		if seen[cfg.TrustDomain] {
-			return nil, fmt.Errorf("mesh: Config.Federation[%d]: trust domain %q is our own, or is named twice", i, cfg.TrustDomain)
+			return nil, fmt.Errorf("mesh: Config.Federation[%d] (or WEFT_FEDERATION): trust domain %q is our own, or is named twice", i, cfg.TrustDomain)
 		}
 		seen[cfg.TrustDomain] = true
 		if cfg.Logger == nil {
@@ -30,9 +30,14 @@ func (m *Mesh) openFederation(own security.Source) ([]security.Foreign, error) {
 		if cfg.CacheDir == "" {
 			cfg.CacheDir = m.cfg.SnapshotDir
 		}
+		if file, ok := cfg.Bootstrap.(bundleFile); ok { // a bad one must not be found out later
+			if _, err := file.GetX509BundleForTrustDomain(file.td); err != nil {
+				return nil, fmt.Errorf("mesh: WEFT_FEDERATION: %w", err)
+			}
+		}
 		src, err := bundleendpoint.Follow(cfg)
 		if err != nil {
-			return nil, fmt.Errorf("mesh: Config.Federation[%d]: %w", i, err)
+			return nil, fmt.Errorf("mesh: Config.Federation[%d] (or WEFT_FEDERATION): %w", i, err)
 		}
 		m.onLeave(func(context.Context) error { return src.Close() })
 		m.federated = append(m.federated, src)

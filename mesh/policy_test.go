@@ -26,6 +26,18 @@ type flaky struct {
 	bad   bool
 }
 
+// serve runs f on a server of m, "http" or gRPC.
+func (f *flaky) serve(t testing.TB, m *Mesh, protocol string) {
+	t.Helper()
+	if protocol == "http" {
+		serve(t, m, httpServerOf(t, m, f.ServeHTTP))
+		return
+	}
+	srv := m.NewGRPCServer()
+	grpc_testing.RegisterTestServiceServer(srv, f)
+	serve(t, m, srv)
+}
+
 func (f *flaky) answer() error {
 	f.calls.Add(1)
 	if f.bad {
@@ -60,13 +72,7 @@ func two(t *testing.T, protocol string, caller Config) (m *Mesh, good, bad *flak
 	for id, f := range map[string]*flaky{"good": good, "bad": bad} {
 		reg := watched{e.Catalog, make(chan struct{}), func() {}}
 		server := member(t, Config{Service: "pay", InstanceID: id, Embedded: e, Registrar: reg, Propagation: -1})
-		if protocol == "http" {
-			serve(t, server, httpServerOf(t, server, f.ServeHTTP))
-		} else {
-			srv := server.NewGRPCServer()
-			grpc_testing.RegisterTestServiceServer(srv, f)
-			serve(t, server, srv)
-		}
+		f.serve(t, server, protocol)
 		<-reg.registered
 	}
 	caller.Service, caller.Embedded = "caller", e

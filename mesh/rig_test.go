@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,13 +163,7 @@ func twoClouds(t *testing.T, protocol string, policy ServicePolicy) (call func()
 	for cloud, f := range n {
 		reg := watched{e.Catalog, make(chan struct{}), func() {}}
 		server := member(t, Config{Service: "pay", InstanceID: cloud, Locality: resolver.Locality{Cloud: cloud}, Embedded: e, Registrar: reg, Propagation: -1})
-		if protocol == "http" {
-			serve(t, server, httpServerOf(t, server, f.ServeHTTP))
-		} else {
-			srv := server.NewGRPCServer()
-			grpc_testing.RegisterTestServiceServer(srv, f)
-			serve(t, server, srv)
-		}
+		f.serve(t, server, protocol)
 		<-reg.registered
 	}
 	caller := member(t, Config{Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "here"}, Policy: policy})
@@ -193,4 +188,15 @@ func twoClouds(t *testing.T, protocol string, policy ServicePolicy) (call func()
 		}
 	}
 	return call, &n["here"].calls, &n["there"].calls
+}
+
+// replaceFile replaces a file at once, as an editor or a config map does.
+func replaceFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,15 +68,7 @@ func TestBadEntries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "web.json")
-			write := func(text string) {
-				t.Helper()
-				if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Rename(path+".new", path); err != nil {
-					t.Fatal(err)
-				}
-			}
+			write := func(text string) { t.Helper(); replaceFile(t, path, text) }
 			names := func(err error) {
 				t.Helper()
 				if err == nil {

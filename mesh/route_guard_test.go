@@ -181,12 +181,6 @@ func serveFlaky(t *testing.T, e *Embedded, protocol, service, version string, f 
 	reg := watched{e.Catalog, make(chan struct{}), func() {}}
 	server := member(t, Config{Service: service, InstanceID: version, Embedded: e, Locality: resolver.Locality{Cloud: "aws"},
 		Registrar: reg, Propagation: -1, Metadata: map[string]string{"version": version}})
-	if protocol == "http" {
-		serve(t, server, httpServerOf(t, server, f.ServeHTTP))
-	} else {
-		srv := server.NewGRPCServer()
-		grpc_testing.RegisterTestServiceServer(srv, f)
-		serve(t, server, srv)
-	}
+	f.serve(t, server, protocol)
 	<-reg.registered
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -410,15 +409,7 @@ func TestEntriesFromFiles(t *testing.T) {
 	e := embedded(t)
 	start(t, e, nil, "web/v1@aws", "web/v2@aws")
 	path := filepath.Join(t.TempDir(), "web.json")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(text string) { t.Helper(); replaceFile(t, path, text) }
 	write("[" + strings.Join([]string{webIsHTTP, subsets, split("100", "0")}, ",") + "]")
 	m := member(t, Config{Service: "caller", Embedded: e, Locality: resolver.Locality{Cloud: "aws"}, Entries: []string{path}})
 	call := func() (string, error) { return get(bound(t), m, "http://web/") }

@@ -175,7 +175,7 @@ func measuredPair(t *testing.T, server, caller Config, f *shaky, h http.HandlerF
 	serve(t, m, srv)
 	<-reg.registered
 	if h != nil {
-		web := Config{Service: "shop", Embedded: e, Propagation: -1, MeterProvider: server.MeterProvider, TracerProvider: server.TracerProvider, Telemetry: server.Telemetry}
+		web := Config{Service: "shop", Embedded: e, Propagation: -1, MeterProvider: server.MeterProvider, TracerProvider: server.TracerProvider, Telemetry: server.Telemetry, Authorization: server.Authorization}
 		reg.registered = make(chan struct{})
 		web.Registrar = reg
 		m := member(t, web)

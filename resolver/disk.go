@@ -6,14 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/ownfile"
 )
 
 // writeGap is the shortest time between two writes; a long write waits longer, so
@@ -21,7 +19,6 @@ import (
 const (
 	writeGap   = time.Second
 	writeShare = 20
-	tempPrefix = ".weft-tmp-"
 )
 
 // disk keeps the snapshot files of one source. Its writer runs while there is
@@ -64,7 +61,7 @@ func (d *disk) path(service string) string {
 // load reads the list of a service. Without a file the time is zero.
 func (d *disk) load(service string) ([]*Endpoint, time.Time, error) {
 	path := d.path(service)
-	data, err := readPrivate(path)
+	data, err := ownfile.Read(path, maxDiskFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, time.Time{}, nil
 	}
@@ -87,28 +84,6 @@ func (d *disk) load(service string) ([]*Endpoint, time.Time, error) {
 	d.saved[service] = diskEntry{list, asOf}
 	d.mu.Unlock()
 	return list, asOf, nil
-}
-
-// readPrivate reads a file that nobody else may have written: it says whom to
-// call and whom to expect there.
-func readPrivate(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s is open to others (mode %04o); it must be 0600", path, info.Mode().Perm())
-	case info.Size() > maxDiskFile:
-		return nil, fmt.Errorf("%s has %d bytes, over %d", path, info.Size(), maxDiskFile)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	return io.ReadAll(io.LimitReader(f, maxDiskFile+1))
 }
 
 // save has a list written soon. A list that is there already is written again
@@ -145,7 +120,7 @@ func (d *disk) write(done chan struct{}) {
 		d.swept = true
 		d.mu.Unlock()
 		if sweep {
-			d.sweep()
+			ownfile.Sweep(d.dir)
 		}
 		start := time.Now()
 		for service, e := range work {
@@ -160,35 +135,12 @@ func (d *disk) write(done chan struct{}) {
 	}
 }
 
-func (d *disk) writeOne(service string, e diskEntry) (err error) {
+func (d *disk) writeOne(service string, e diskEntry) error {
 	data, err := encodeDisk(d.source, service, e.list, e.asOf)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return err
-	}
-	// A temporary file of its own: other processes may use the directory.
-	f, err := os.CreateTemp(d.dir, tempPrefix) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the first error counts
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), d.path(service))
+	return ownfile.Write(d.path(service), data)
 }
 
 // note remembers how a write ended, and tells when that changes.
@@ -211,20 +163,6 @@ func (d *disk) failure(service string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.errs[service]
-}
-
-// sweep removes what a process that was killed while it wrote has left.
-func (d *disk) sweep() {
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		return // the write that follows tells what is wrong
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && strings.HasPrefix(e.Name(), tempPrefix) && time.Since(info.ModTime()) > time.Hour {
-			_ = os.Remove(filepath.Join(d.dir, e.Name())) // another process may have been faster
-		}
-	}
 }
 
 // close writes what is left, and waits for it within ctx.

@@ -2,9 +2,8 @@ package security
 
 import (
 	"errors"
-	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/weft-mesh/weft/security/internal/foreign"
 )
 
 // The reasons a handshake or a construction fails with; test for them with
@@ -67,7 +66,7 @@ func (e *HandshakeError) Error() string {
 	}
 	reason := "refused"
 	if e.Err != nil {
-		reason = escape(e.Err.Error(), 4*maxForeign)
+		reason = foreign.Escape(e.Err.Error(), 4*foreign.Max)
 	}
 	return "security: " + got + ", expected " + clip(e.Expected) + " (" + reason + ")"
 }
@@ -75,40 +74,5 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns the reason.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// maxForeign is how many bytes of text from outside go into one message.
-const maxForeign = 256
-
-// clip makes text from outside safe to print: at most maxForeign bytes, no
-// control, quote or non-ASCII bytes unescaped.
-func clip(s string) string { return escape(s, maxForeign) }
-
-func escape(s string, limit int) string {
-	if len(s) <= limit && printable(s) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		q := s[i : i+n]
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			q = strconv.QuoteToASCII(q)
-			q = q[1 : len(q)-1]
-		}
-		if b.Len()+len(q) > limit-len("…") {
-			b.WriteString("…")
-			break
-		}
-		b.WriteString(q)
-		i += n
-	}
-	return b.String()
-}
-
-func printable(s string) bool {
-	for _, r := range s {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			return false
-		}
-	}
-	return true
-}
+// clip makes text from outside safe to print.
+func clip(s string) string { return foreign.Clip(s) }

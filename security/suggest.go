@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/weft-mesh/weft/security/internal/foreign"
 )
 
 // Edge is calls of one kind that were observed.
@@ -78,7 +80,7 @@ func Suggest(edges []Edge) ([]Suggestion, error) {
 				return nil, fmt.Errorf("security: Suggest: edge %d: %q is not the name of a service", i, clip(name))
 			}
 		}
-		if e.Method == "" || e.Method != strings.ToUpper(e.Method) || !strings.HasPrefix(e.Path, "/") || !printable(e.Path) || !printable(e.Method) {
+		if e.Method == "" || e.Method != strings.ToUpper(e.Method) || !strings.HasPrefix(e.Path, "/") || !foreign.Printable(e.Path) || !foreign.Printable(e.Method) {
 			return nil, fmt.Errorf("security: Suggest: edge %d: %q %q is not a method in upper case and a path", i, clip(e.Method), clip(e.Path))
 		}
 		k := key{e.Service, e.Caller, generalize(e.Path)}

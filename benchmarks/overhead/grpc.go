@@ -41,11 +41,7 @@ const (
 
 func bareServe(opts ...grpc.ServerOption) func(context.Context, string) (*contest.Server, error) {
 	return func(_ context.Context, dir string) (*contest.Server, error) {
-		id, err := identity.Open(dir, "echo")
-		if err != nil {
-			return nil, err
-		}
-		cfg, err := id.TLS(true)
+		id, cfg, err := identity.OpenTLS(dir, "echo", true)
 		if err != nil {
 			return nil, err
 		}
@@ -56,11 +52,7 @@ func bareServe(opts ...grpc.ServerOption) func(context.Context, string) (*contes
 
 func bareDial(opts ...grpc.DialOption) func(context.Context, string, string) (*contest.Client, error) {
 	return func(_ context.Context, dir, addr string) (*contest.Client, error) {
-		id, err := identity.Open(dir, "client")
-		if err != nil {
-			return nil, err
-		}
-		cfg, err := id.TLS(false)
+		id, cfg, err := identity.OpenTLS(dir, "client", false)
 		if err != nil {
 			return nil, err
 		}

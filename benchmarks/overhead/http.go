@@ -34,11 +34,7 @@ func httpEcho(w http.ResponseWriter, r *http.Request) {
 
 func httpServe(two bool) func(context.Context, string) (*contest.Server, error) {
 	return func(_ context.Context, dir string) (*contest.Server, error) {
-		id, err := identity.Open(dir, "echo")
-		if err != nil {
-			return nil, err
-		}
-		cfg, err := id.TLS(true)
+		id, cfg, err := identity.OpenTLS(dir, "echo", true)
 		if err != nil {
 			return nil, err
 		}
@@ -61,11 +57,7 @@ func httpServe(two bool) func(context.Context, string) (*contest.Server, error) 
 
 func httpDial(two bool) func(context.Context, string, string) (*contest.Client, error) {
 	return func(_ context.Context, dir, addr string) (*contest.Client, error) {
-		id, err := identity.Open(dir, "client")
-		if err != nil {
-			return nil, err
-		}
-		cfg, err := id.TLS(false)
+		id, cfg, err := identity.OpenTLS(dir, "client", false)
 		if err != nil {
 			return nil, err
 		}

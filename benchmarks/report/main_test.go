@@ -25,7 +25,7 @@ func sample(t *testing.T) *results {
 		r.put(outcome{Name: name, What: "what", Command: "go run ./" + name, Line: []byte(line), Text: "  printed", Machine: m})
 	}
 	r.put(outcome{Name: "drills", What: "what", Line: []byte(`{"bench":"drills","drills":9,"broken":["D6"]}`), Failed: "exit status 1", Machine: m})
-	r.put(outcome{Name: "telemetry", What: "what", Line: []byte(`{"bench":"telemetry","adds":{"metrics":{"ns":90.4,"allocs":0}}}`), Machine: m})
+	r.put(outcome{Name: "telemetry", What: "what", Line: []byte(`{"bench":"telemetry","adds":{"metrics":{"ns":90.4,"noise_ns":12,"allocs":-0.01},"old":{"ns":-5313,"allocs":0},"one percent":{"ns":-700,"noise_ns":1200,"allocs":0.7}}}`), Machine: m})
 	r.put(outcome{Name: "outage", What: "what", NotRun: "no time", Machine: m})
 	return r
 }
@@ -52,7 +52,7 @@ func TestReport(t *testing.T) {
 	}
 	for file, wants := range map[string][]string{
 		filepath.Join(dir, "RESULTS.md"): {"**Not run**: no time", "**Not run**: it was not asked for", "```\n  printed\n```", "plots/overhead-rps.svg", "Machine: 2 cores of test"},
-		readme:                           {"before\n", "\nafter\n", "**weft 0.98** of bare", "kratos 0.70, 190.0", "not run: haproxy", "weft by HTTP/2 0.96", "| not run: no time |", "| **failed**: 8 of 9 keep their promise; broken: D6 |", "| metrics: +90 ns, +0.0 allocations |", "68 % less", "| `go run ./scale` | 10,000 and 100,000 endpoints | not run |"},
+		readme:                           {"before\n", "\nafter\n", "**weft 0.98** of bare", "kratos 0.70, 190.0", "not run: haproxy", "weft by HTTP/2 0.96", "| not run: no time |", "| **failed**: 8 of 9 keep their promise; broken: D6 |", "| metrics: +90 ns (±12), +0.0 allocations; old: time not known, +0.0 allocations; one percent: below what this run can tell (±1200 ns), +0.7 allocations; what the code costs without a network: `BenchmarkMetrics`", "68 % less", "| `go run ./scale` | 10,000 and 100,000 endpoints | not run |"},
 	} {
 		b, err := os.ReadFile(file)
 		if err != nil {

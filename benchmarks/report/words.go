@@ -3,23 +3,38 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
 
 func (r *results) telemetry() string {
 	var t struct {
-		Adds map[string]struct{ NS, Allocs float64 } `json:"adds"`
+		Adds map[string]struct {
+			NS, Allocs float64
+			Noise      float64 `json:"noise_ns"`
+		} `json:"adds"`
 	}
 	if !r.get("telemetry", &t) {
 		return "not run"
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(t.Adds)) {
-		parts = append(parts, fmt.Sprintf("%s: %+.0f ns, %+.1f allocations", name, t.Adds[name].NS, t.Adds[name].Allocs))
+		a := t.Adds[name]
+		took := fmt.Sprintf("%+.0f ns (±%.0f)", a.NS, a.Noise)
+		switch {
+		case a.Noise <= 0:
+			took = "time not known"
+		case math.Abs(a.NS) <= a.Noise:
+			took = fmt.Sprintf("below what this run can tell (±%.0f ns)", a.Noise)
+		}
+		parts = append(parts, fmt.Sprintf("%s: %s, %+.1f allocations", name, took, round(a.Allocs)))
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "; ") + "; what the code costs without a network: `BenchmarkMetrics` and `BenchmarkUnsampled` of `mesh`"
 }
+
+// round keeps a tenth, and no -0.
+func round(v float64) float64 { return math.Round(v*10)/10 + 0 }
 
 func (r *results) drills() string {
 	var d struct {

@@ -6,7 +6,10 @@
 //	go run ./telemetry [-rounds 25] [-slice 200ms]
 //
 // The pairs take turns in short slices, so that a noisy machine slows all; ns is the
-// median over the rounds of the difference to the silent pair, both ends together.
+// median over the rounds of the difference to the silent pair, both ends together, and
+// noise how far the rounds leave that median open (95 %). A difference within it is below
+// what the run can tell: what the code costs by itself is measured without a network by
+// go test -run '^$' -bench 'Metrics|Unsampled' ../mesh, and that is the figure that counts.
 // Allocations are counted in the one process and are exact. The last line is JSON.
 package main
 
@@ -37,9 +40,10 @@ func main() {
 
 // result is what one pair costs.
 type result struct {
-	NS     float64 `json:"ns"`     // per call, above the silent pair
-	Ratio  float64 `json:"ratio"`  // calls per second, of the silent pair's
-	Allocs float64 `json:"allocs"` // per call, above the silent pair
+	NS     float64 `json:"ns"`       // per call, above the silent pair
+	Noise  float64 `json:"noise_ns"` // NS is known to so much
+	Ratio  float64 `json:"ratio"`    // calls per second, of the silent pair's
+	Allocs float64 `json:"allocs"`   // per call, above the silent pair
 
 	calls float64 // that this was measured over
 }
@@ -53,7 +57,7 @@ func run(ctx context.Context, rounds int, slice time.Duration) error {
 	fmt.Printf("%-21s %8.0f ns/call   %.2f allocs/call, client and server\n", modes[0].name, base.NS, base.Allocs)
 	for _, m := range modes[1:] {
 		r := got[m.name]
-		fmt.Printf("%-21s %+8.0f ns/call   %+.2f allocs/call   ratio %.3f\n", m.name, r.NS, r.Allocs, r.Ratio)
+		fmt.Printf("%-21s %+8.0f ns/call (±%.0f)   %+.2f allocs/call   ratio %.3f\n", m.name, r.NS, r.Noise, r.Allocs, r.Ratio)
 	}
 	line, err := json.Marshal(struct {
 		Bench string            `json:"bench"`
@@ -98,12 +102,23 @@ func measure(ctx context.Context, rounds int, slice time.Duration) (adds map[str
 		for k, ns := range times[i+1] {
 			more, ratio = append(more, ns-times[0][k]), append(ratio, times[0][k]/ns)
 		}
-		adds[m.name] = result{NS: math.Round(median(more)), Ratio: round(median(ratio), 1000), Allocs: round(allocs[i+1]/calls[i+1]-base.Allocs, 100), calls: min(calls[i+1], calls[0])}
+		adds[m.name] = result{NS: math.Round(median(more)), Noise: math.Ceil(noise(more)), Ratio: round(median(ratio), 1000), Allocs: round(allocs[i+1]/calls[i+1]-base.Allocs, 100), calls: min(calls[i+1], calls[0])}
 	}
 	return adds, base, nil
 }
 
 func round(v, to float64) float64 { return math.Round(v*to) / to }
+
+// noise is how far the median of what was drawn may be from that of all that could have
+// been, with 95 %: by the ranks between which the latter lies, whatever the distribution.
+// With less than six rounds there are no such ranks, and it is all that was seen.
+func noise(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	n := float64(len(v))
+	k := max(0, int((n-1.96*math.Sqrt(n))/2)) // as many are below, and above
+	m := median(v)
+	return max(m-v[k], v[len(v)-1-k]-m)
+}
 
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -21,6 +22,29 @@ func TestAllocations(t *testing.T) {
 		got := adds[name]
 		if noise := 0.3 + 12/math.Sqrt(got.calls); got.Allocs > most+noise {
 			t.Errorf("%s: %.2f more allocations per call over %v calls, at most %v are allowed", name, got.Allocs, got.calls, most)
+		}
+	}
+}
+
+func TestNoise(t *testing.T) {
+	t.Parallel()
+	outlier := append(slices.Repeat([]float64{10}, 24), 5000)
+	wide := make([]float64, 25)
+	for i := range wide {
+		wide[i] = float64(i * 100)
+	}
+	for name, tt := range map[string]struct {
+		v    []float64
+		want float64
+	}{
+		"one round":          {[]float64{7}, 0},
+		"few: all of them":   {[]float64{-300, 100, 200}, 400},
+		"seven: the extreme": {[]float64{1, 2, 3, 4, 5, 6, 90}, 86},
+		"one slice was bad":  {outlier, 0},
+		"spread":             {wide, 500}, // ranks 8 and 18 of 25
+	} {
+		if got := noise(tt.v); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
 }

@@ -112,6 +112,7 @@ func check(queries []query, have map[string]bool) error {
 var event = map[string]bool{
 	"mesh_authz_decisions_total":     true,
 	"mesh_config_rejected_total":     true,
+	"mesh_egress_rejected_total":     true,
 	"mesh_ejections_total":           true,
 	"mesh_handshakes_rejected_total": true,
 	// Of catalogs that can be stale; the one in memory cannot.

@@ -9,7 +9,7 @@ import (
 // why. What they measure, such as the age of a file of an earlier run, follows the
 // clock's jumps.
 var wallClock = map[string]string{
-	"mesh/config.go":                      "the end date of permissive mode",
+	"mesh/config_resolve.go":              "the end date of permissive mode",
 	"resolver/disk_format.go":             "when a snapshot on disk was true",
 	"security/authz/condition.go":         "the time that rules speak of",
 	"security/authz/zones.go":             "the time that rules speak of",

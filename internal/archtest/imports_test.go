@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 }
 
 // leaves are what every room may import of internal/: they know nothing of ours.
-var leaves = []string{"internal/coalesce"}
+var leaves = []string{"internal/coalesce", "internal/ownfile"}
 
 // importsOf returns the import specs of f with their paths.
 func importsOf(f *file) map[string]*ast.ImportSpec {

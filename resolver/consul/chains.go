@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/ownfile"
 	"github.com/weft-mesh/weft/resolver"
 	"github.com/weft-mesh/weft/resolver/chain"
 	"github.com/weft-mesh/weft/resolver/internal/hub"
@@ -200,15 +202,19 @@ func (f *chainWatch) load() {
 		return
 	}
 	path := f.s.path(f.service)
-	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxChain {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return
+	var raw []byte
+	if err == nil {
+		raw, err = ownfile.Read(path, maxChain)
 	}
-	c, problems, err := f.read(raw)
+	var c *chain.Chain
+	var problems []chain.Problem
+	if err == nil {
+		c, problems, err = f.read(raw)
+	}
 	if err != nil {
 		f.log.Warn("chain.unreadable", "path", path, "error", err)
 		return
@@ -227,21 +233,7 @@ func (f *chainWatch) save(raw []byte) {
 	if f.s.dir == "" {
 		return
 	}
-	err := os.MkdirAll(f.s.dir, 0o700)
-	if err == nil {
-		var tmp *os.File
-		if tmp, err = os.CreateTemp(f.s.dir, ".chain-*"); err == nil { // mode 0600
-			_, err = tmp.Write(raw)
-			err = errors.Join(err, tmp.Close())
-			if err == nil {
-				err = os.Rename(tmp.Name(), f.s.path(f.service))
-			}
-			if err != nil {
-				_ = os.Remove(tmp.Name())
-			}
-		}
-	}
-	if err != nil {
+	if err := ownfile.Write(f.s.path(f.service), raw); err != nil {
 		f.log.Warn("chain.unsaved", "error", err)
 	}
 }

@@ -61,19 +61,28 @@ func (a *Authorizer) external(ctx context.Context, r *Request) (err error) {
 	return a.cfg.External.Authorize(ctx, r)
 }
 
-// finish writes the audit log and applies the dry run.
+// finish writes the audit log, tells OnDecision and applies the dry run.
 func (a *Authorizer) finish(r *Request, d Decision) Decision {
 	if d.Allowed {
 		a.audit.allowed(r, &d)
+		a.told(Allowed, &d)
 		return d
 	}
 	if a.cfg.DryRun && !errors.Is(d.Err, ErrAmbiguous) {
 		a.audit.refused("authz.would_deny", r, &d)
+		a.told(WouldDeny, &d)
 		d.Allowed = true
 		return d
 	}
 	a.audit.refused("authz.denied", r, &d)
+	a.told(Denied, &d)
 	return d
+}
+
+func (a *Authorizer) told(result Result, d *Decision) {
+	if a.cfg.OnDecision != nil {
+		a.cfg.OnDecision(result, d.Rule)
+	}
 }
 
 // ambiguous is the decision over a request that can be read in two ways.

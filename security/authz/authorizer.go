@@ -42,9 +42,24 @@ type Config struct {
 	// LogRate bounds the events that callers can cause, per second; what is left out
 	// is counted in the next. 0: 100.
 	LogRate int
+	// OnDecision is told of each decision that was carried out, with the name of the rule.
+	// It is called on the way of the request and must not block. nil: nobody is told.
+	OnDecision func(result Result, rule string)
 	// Logger gets the audit log and what becomes of the rules. nil: nothing is logged.
 	Logger *slog.Logger
 }
+
+// Result is what became of a request.
+type Result string
+
+// The results. WouldDeny is a dry run's; a request that lasts and is no longer allowed
+// is Revoked.
+const (
+	Allowed   Result = "allow"
+	Denied    Result = "deny"
+	WouldDeny Result = "would_deny"
+	Revoked   Result = "revoked"
+)
 
 // External is an engine of your own, for example OPA. It can only refuse.
 type External interface {

@@ -24,9 +24,23 @@ type EgressConfig struct {
 	Allow []string
 	// DryRun lets everything pass and logs what would be refused. False: enforced.
 	DryRun bool
+	// OnRefused is told of each refusal: Denied, or WouldDeny in a dry run, and why. It is
+	// called on the way of the call and must not block. nil: nobody is told.
+	OnRefused func(Result, EgressReason)
 	// Logger is told of refusals. nil: nobody is.
 	Logger *slog.Logger
 }
+
+// EgressReason is why a host may not be called.
+type EgressReason string
+
+// The reasons: not in Allow; neither a name nor an address in its usual form; a name
+// that leads to this machine or its link.
+const (
+	EgressNotAllowed EgressReason = "not_allowed"
+	EgressBadHost    EgressReason = "bad_host"
+	EgressInward     EgressReason = "inward_address"
+)
 
 // Egress holds the hosts outside the mesh that may be called. Its HTTP face is
 // [EgressTransport], its gRPC face [EgressDialer].
@@ -121,11 +135,11 @@ func (e *Egress) Check(host, port string) error {
 	if e.allows(host, port) {
 		return nil
 	}
-	reason := ""
+	why, reason := EgressNotAllowed, ""
 	if _, err := hostName(host); err != nil {
-		reason = err.Error()
+		why, reason = EgressBadHost, err.Error()
 	}
-	return e.refuse(host+":"+port, reason,
+	return e.refuse(host+":"+port, why, reason,
 		fmt.Errorf("authz: call to %s: %w; allow it in EgressConfig.Allow", clip(net.JoinHostPort(host, port)), ErrEgress))
 }
 
@@ -134,11 +148,14 @@ func (e *Egress) allows(host, port string) bool {
 	return err == nil && slices.ContainsFunc(e.rules, func(r egressRule) bool { return r.match(name, port) })
 }
 
-// refuse logs a refusal, and gives it back unless this is a dry run.
-func (e *Egress) refuse(to, reason string, err error) error {
-	event := "authz.egress_denied"
+// refuse tells of a refusal, and gives it back unless this is a dry run.
+func (e *Egress) refuse(to string, why EgressReason, reason string, err error) error {
+	event, result := "authz.egress_denied", Denied
 	if e.cfg.DryRun {
-		event = "authz.egress_would_deny"
+		event, result = "authz.egress_would_deny", WouldDeny
+	}
+	if e.cfg.OnRefused != nil {
+		e.cfg.OnRefused(result, why)
 	}
 	e.audit.refused(event, &Request{Protocol: "egress", Path: to}, &Decision{Rule: "egress", Err: ErrEgress, reason: reason})
 	if e.cfg.DryRun {

@@ -46,6 +46,6 @@ func (e *Egress) checkAddress(host, to string) error {
 	if name, err := hostName(host); err == nil && name == "localhost" && ip.IsLoopback() {
 		return nil
 	}
-	return e.refuse(host+":"+fmt.Sprint(at.Port()), "the name leads to "+ip.String()+", an address of this machine or its link",
+	return e.refuse(host+":"+fmt.Sprint(at.Port()), EgressInward, "the name leads to "+ip.String()+", an address of this machine or its link",
 		fmt.Errorf("authz: call to %s: %w: the name leads to %s, an address of this machine or its link; allow that in EgressConfig.Allow", clip(host), ErrEgress, ip))
 }

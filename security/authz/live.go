@@ -45,6 +45,7 @@ func (l *Live) judge() {
 	}
 	l.once.Do(func() {
 		l.a.audit.refused("authz.revoked", &l.req, &d)
+		l.a.told(Revoked, &d)
 		l.end(d)
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/weft-mesh/weft/security/internal/ownfile"
+	"github.com/weft-mesh/weft/internal/ownfile"
 )
 
 const (

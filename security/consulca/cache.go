@@ -3,8 +3,6 @@ package consulca
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
-	"github.com/weft-mesh/weft/security/internal/ownfile"
+	"github.com/weft-mesh/weft/internal/ownfile"
 )
 
 const (
@@ -61,43 +59,32 @@ func (s *Source) save() error {
 // load takes the cached identity, if it is ours, private and not expired. Leaf,
 // key and roots must fit together as if they came from the agent.
 func (s *Source) load() error {
-	f, err := os.Open(s.cacheFile())
+	file := s.cacheFile()
+	text, err := ownfile.Read(file, maxCache)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("consulca: %s has mode %v and holds a private key; others may have read or written it, remove it", f.Name(), info.Mode().Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxCache))
-	if err != nil {
-		return err
+		return fmt.Errorf("consulca: the cached identity: %w", err)
 	}
 	var c cached
 	if err := json.Unmarshal(text, &c); err != nil {
-		return fmt.Errorf("consulca: %s: %w", f.Name(), err)
+		return fmt.Errorf("consulca: %s: %w", file, err)
 	}
 	if c.Version != cacheVersion || c.Service != s.cfg.Service {
-		return fmt.Errorf("consulca: %s is of version %d and service %.80q, want %d and %q", f.Name(), c.Version, c.Service, cacheVersion, s.cfg.Service)
+		return fmt.Errorf("consulca: %s is of version %d and service %.80q, want %d and %q", file, c.Version, c.Service, cacheVersion, s.cfg.Service)
 	}
 	svid, err := parseLeaf(&api.LeafCert{CertPEM: c.LeafPEM, PrivateKeyPEM: c.KeyPEM}, s.cfg.Service)
 	if err != nil {
-		return fmt.Errorf("consulca: %s: %w", f.Name(), err)
+		return fmt.Errorf("consulca: %s: %w", file, err)
 	}
 	if end := svid.Certificates[0].NotAfter; !time.Now().Before(end) {
-		return fmt.Errorf("consulca: the identity in %s expired at %v", f.Name(), end)
+		return fmt.Errorf("consulca: the identity in %s expired at %v", file, end)
 	}
 	td, err := spiffeid.TrustDomainFromString(c.TrustDomain)
 	if err != nil {
-		return fmt.Errorf("consulca: %s: %w", f.Name(), err)
+		return fmt.Errorf("consulca: %s: %w", file, err)
 	}
 	own, err := x509bundle.Parse(td, []byte(c.RootsPEM))
 	if err != nil {
-		return fmt.Errorf("consulca: %s: %w", f.Name(), err)
+		return fmt.Errorf("consulca: %s: %w", file, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 
-	"github.com/weft-mesh/weft/security/internal/ownfile"
+	"github.com/weft-mesh/weft/internal/ownfile"
 )
 
 const (

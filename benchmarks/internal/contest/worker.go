@@ -35,6 +35,18 @@ type report struct {
 	Load  Load
 }
 
+// Peer is the main of a program that is one contender and nothing else.
+func Peer(c Contender) {
+	was, err := Worker(c)
+	if !was {
+		err = errors.New("it is run by ../../overhead")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, c.Name+":", err)
+		os.Exit(1)
+	}
+}
+
 // Worker runs a child process, if this is one, until its parent has ended.
 func Worker(contenders ...Contender) (was bool, err error) {
 	role := os.Getenv(envRole)

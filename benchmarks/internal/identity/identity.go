@@ -31,6 +31,20 @@ func Open(dir, service string) (*Identity, error) {
 	return &Identity{ca, src}, nil
 }
 
+// OpenTLS is Open and TLS in one: as a server, or else as a client.
+func OpenTLS(dir, service string, server bool) (*Identity, *tls.Config, error) {
+	i, err := Open(dir, service)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := i.TLS(server)
+	if err != nil {
+		i.Close()
+		return nil, nil, err
+	}
+	return i, cfg, nil
+}
+
 // Close ends the renewal.
 func (i *Identity) Close() { _ = i.Source.Close() }
 

@@ -5,10 +5,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/zeromicro/go-zero/core/conf"
@@ -24,15 +21,8 @@ import (
 )
 
 func main() {
-	was, err := contest.Worker(contest.Contender{Name: "gozero", Serve: serve, Dial: dial,
+	contest.Peer(contest.Contender{Name: "gozero", Serve: serve, Dial: dial,
 		About: "go-zero v1.10.3 zrpc with mutual TLS: p2c balancer, breakers, timeouts, traces without exporter, statistics; no logs, no shedding by CPU"})
-	if !was {
-		err = errors.New("it is run by ../../overhead")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "gozero:", err)
-		os.Exit(1)
-	}
 }
 
 // free is an address: zrpc listens by itself.
@@ -46,11 +36,7 @@ func free() (string, error) {
 
 func serve(ctx context.Context, dir string) (*contest.Server, error) {
 	logx.Disable()
-	id, err := identity.Open(dir, "echo")
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := id.TLS(true)
+	id, cfg, err := identity.OpenTLS(dir, "echo", true)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +74,7 @@ func serve(ctx context.Context, dir string) (*contest.Server, error) {
 
 func dial(_ context.Context, dir, addr string) (*contest.Client, error) {
 	logx.Disable()
-	id, err := identity.Open(dir, "client")
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := id.TLS(false)
+	id, cfg, err := identity.OpenTLS(dir, "client", false)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -10,10 +11,11 @@ import (
 // maxCounts bounds the counters of events; rules and services come from outside.
 const maxCounts = 1024
 
-// counts are counters of events that are rare next to calls.
+// counts are counters of events. Some come with each call, so a counter that is there
+// is found without a lock; a new one replaces the map.
 type counts struct {
-	mu sync.RWMutex
-	by map[countKey]*count
+	mu sync.Mutex // of writers
+	by atomic.Pointer[map[countKey]*count]
 }
 
 // countKey is a metric with up to two attributes' values.
@@ -23,30 +25,38 @@ type count struct{ n atomic.Uint64 }
 
 // add1 counts one event. What is beyond the bound counts under Other.
 func (r *Registry) add1(k countKey) {
-	c := &r.counts
-	c.mu.RLock()
-	n := c.by[k]
-	c.mu.RUnlock()
+	n := (*r.counts.by.Load())[k]
 	if n == nil {
-		c.mu.Lock()
-		if n = c.by[k]; n == nil {
-			if len(c.by) >= maxCounts {
-				r.overflow.Add(1)
-				k = countKey{metric: k.metric, a: Other}
-			}
-			if n = c.by[k]; n == nil {
-				n = &count{}
-				c.by[k] = n
-			}
-		}
-		c.mu.Unlock()
+		n = r.newCount(k)
 	}
 	n.n.Add(1)
+}
+
+func (r *Registry) newCount(k countKey) *count {
+	c := &r.counts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := *c.by.Load()
+	if n := old[k]; n != nil {
+		return n
+	}
+	if len(old) >= maxCounts {
+		r.overflow.Add(1)
+		k = countKey{metric: k.metric, a: Other}
+		if n := old[k]; n != nil {
+			return n
+		}
+	}
+	by, n := maps.Clone(old), &count{}
+	by[k] = n
+	c.by.Store(&by)
+	return n
 }
 
 // countAttrs names the values of a countKey.
 var countAttrs = map[string][2]string{
 	AuthzDecisions:     {AttrResult, AttrRule},
+	EgressRejected:     {AttrResult, AttrErrorType},
 	Ejections:          {AttrService},
 	HandshakesRejected: {AttrErrorType},
 	ConfigRejected:     {AttrSource, AttrRule},
@@ -54,9 +64,7 @@ var countAttrs = map[string][2]string{
 }
 
 func (c *counts) each(emit Emit) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for k, n := range c.by {
+	for k, n := range *c.by.Load() {
 		var attrs []attribute.KeyValue
 		for i, v := range [...]string{k.a, k.b} {
 			if name := countAttrs[k.metric][i]; name != "" {
@@ -67,12 +75,19 @@ func (c *counts) each(emit Emit) {
 	}
 }
 
-// Authz counts an authorization decision: result is "allow", "deny" or "audit",
-// rule the name of the rule that decided; empty: the default. A nil Registry
-// counts nothing, here and in the methods below.
+// Authz counts an authorization decision: result is an authz.Result, rule the name of
+// the rule that decided. A nil Registry counts nothing, here and in the methods below.
 func (r *Registry) Authz(result, rule string) {
 	if r != nil {
 		r.add1(countKey{metric: AuthzDecisions, a: result, b: rule})
+	}
+}
+
+// Egress counts a call to the outside that was not allowed: result is an authz.Result,
+// reason an authz.EgressReason. The host is the caller's choice, and no label.
+func (r *Registry) Egress(result, reason string) {
+	if r != nil {
+		r.add1(countKey{metric: EgressRejected, a: result, b: reason})
 	}
 }
 

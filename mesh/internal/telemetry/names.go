@@ -33,6 +33,7 @@ const (
 	BreakerState       = "mesh.breaker.state"
 	Ejections          = "mesh.ejections"
 	AuthzDecisions     = "mesh.authz.decisions"
+	EgressRejected     = "mesh.egress.rejected"
 	HandshakesRejected = "mesh.handshakes.rejected"
 	ConfigRejected     = "mesh.config.rejected"
 	SVIDExpiry         = "mesh.svid.expiry"
@@ -129,6 +130,7 @@ var Instruments = []Instrument{
 	{BreakerState, "", "0 closed, 1 half open, 2 open.", Gauge},
 	{Ejections, "{ejection}", "Endpoints ejected because they failed more than the others.", Counter},
 	{AuthzDecisions, "{decision}", "Authorization decisions on inbound calls.", Counter},
+	{EgressRejected, "{call}", "Calls to hosts outside the mesh that are not allowed.", Counter},
 	{HandshakesRejected, "{handshake}", "Callers refused in the TLS handshake.", Counter},
 	{ConfigRejected, "{entry}", "Configuration that could not be honoured.", Counter},
 	{SVIDExpiry, "s", "Time until this process's SVID expires; negative after.", Gauge},

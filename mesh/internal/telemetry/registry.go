@@ -55,7 +55,7 @@ func NewRegistry(cfg Config) *Registry {
 		cfg.MaxMethods = DefaultMaxMethods
 	}
 	r := &Registry{cfg: cfg, start: time.Now(), durations: map[string][]func(func(*Series)){}}
-	r.counts.by = map[countKey]*count{}
+	r.counts.by.Store(&map[countKey]*count{})
 	return r
 }
 

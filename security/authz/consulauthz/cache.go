@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/ownfile"
 	"github.com/weft-mesh/weft/security/authz"
-	"github.com/weft-mesh/weft/security/internal/ownfile"
 )
 
 const (
@@ -62,23 +59,9 @@ func (s *Source) save(a answers) error {
 
 // load reads the answers of an earlier run, if nobody else can have written them.
 func (s *Source) load() (a answers, err error) {
-	info, err := os.Lstat(s.file())
-	switch {
-	case err != nil:
-		return a, err
-	case !info.Mode().IsRegular():
-		return a, fmt.Errorf("consulauthz: %s is not a regular file", s.file())
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return a, fmt.Errorf("consulauthz: %s is open to others (mode %04o) and says who may call; it must be 0600", s.file(), info.Mode().Perm())
-	}
-	f, err := os.Open(s.file())
+	data, err := ownfile.Read(s.file(), 3*maxAnswer)
 	if err != nil {
-		return a, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, 3*maxAnswer))
-	if err != nil {
-		return a, err
+		return a, fmt.Errorf("consulauthz: the rules of the last run: %w", err)
 	}
 	var d onDisk
 	if err := json.Unmarshal(data, &d); err != nil {
