@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"sync/atomic"
 
+	"github.com/weft-mesh/weft/balancer/internal/http1"
 	"github.com/weft-mesh/weft/resilience"
 )
 
@@ -25,6 +26,7 @@ type sent struct {
 	left          func(resilience.Outcome) // leaves Config.Gate; nil: there is none
 	outcome       resilience.Outcome
 	ended         atomic.Bool
+	small         http1.Exchange // if it goes over connections for small requests
 }
 
 // copied is an attempt with a copy of its request.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/weft-mesh/weft/balancer/internal/http1"
 	"github.com/weft-mesh/weft/internal/coalesce"
 	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
@@ -16,18 +17,24 @@ import (
 // dial opens a connection to the endpoint, verified if it is TLS. All its errors
 // are resilience.ErrUnsent.
 func (p *pool) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	c, err := p.connect(ctx)
+	c, _, err := p.reach(ctx, false)
+	return c, err
+}
+
+// reach is dial, with the Wire of the connection if it is for p.small and can have one.
+func (p *pool) reach(ctx context.Context, small bool) (net.Conn, *http1.Wire, error) {
+	c, wire, err := p.connect(ctx, small)
 	if err == nil {
-		return c, nil
+		return c, wire, nil
 	}
 	err = fmt.Errorf("%w: %w", resilience.ErrUnsent, err)
 	if ctx.Err() == nil { // else nobody waits, which says nothing about the endpoint
 		p.fail(err)
 	}
-	return nil, err
+	return nil, nil, err
 }
 
-func (p *pool) connect(ctx context.Context) (net.Conn, error) {
+func (p *pool) connect(ctx context.Context, small bool) (net.Conn, *http1.Wire, error) {
 	cfg := &p.s.t.cfg
 	ep := p.node.Endpoint()
 	ctx, cancel := context.WithTimeout(ctx, p.s.connectTimeout())
@@ -35,28 +42,34 @@ func (p *pool) connect(ctx context.Context) (net.Conn, error) {
 	defer context.AfterFunc(p.ctx, cancel)() // the node left: nobody waits for this connection
 	raw, err := cfg.DialContext(ctx, "tcp", ep.Addr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	plain := http1.Plain(raw)
+	var wire *http1.Wire
+	if small {
+		if wire = http1.NewWire(raw, !cfg.Plaintext); wire != nil {
+			raw = wire
+		}
 	}
 	collector := coalesce.New(raw, &p.s.t.buffers)
 	c, err := p.track(collector)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if cfg.Plaintext {
-		if http2Only(ep) {
-			collector.Collect()
+	h2 := cfg.Plaintext && http2Only(ep)
+	if !cfg.Plaintext {
+		tc, err := handshake(ctx, c, cfg, ep)
+		if err != nil {
+			_ = c.Close()
+			return nil, nil, err
 		}
-		return c, nil
+		c, h2 = tc, tc.ConnectionState().NegotiatedProtocol == "h2"
 	}
-	tc, err := handshake(ctx, c, cfg, ep)
-	if err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+	if h2 {
 		collector.Collect()
 	}
-	return tc, nil
+	p.learn(plain && !h2)
+	return c, wire, nil
 }
 
 func http2Only(ep *resolver.Endpoint) bool {

@@ -8,7 +8,10 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/weft-mesh/weft/balancer/internal/http1"
 )
 
 // HTTP/2 pings find a peer that is gone in at most pingAfter + pingTimeout.
@@ -21,7 +24,8 @@ const (
 // follows it, which net/http would else look for several times per request.
 const poolHost = "endpoint.weft.invalid"
 
-// pool is the Conn of a node: an http.Transport of its own.
+// pool is the Conn of a node: an http.Transport of its own, and beside it, if the
+// endpoint speaks HTTP/1.1, connections for small requests, which cost less.
 //
 // The node is ready before the first connection, which a request makes. When a
 // connection cannot be made the node is failed, and a probe brings it back: an
@@ -31,6 +35,9 @@ type pool struct {
 	node *Node
 	gate gate
 	rt   *http.Transport
+
+	small  *http1.Pool // nil: not to be used
+	speaks atomic.Bool // small can be used: the newest connection speaks HTTP/1.1
 
 	ctx    context.Context // of dials and probes; ends when the node left
 	cancel context.CancelFunc
@@ -46,6 +53,7 @@ func (s *service) connect(n *Node) Conn {
 	p := &pool{s: s, node: n, again: make(chan struct{}, 1), conns: map[*trackedConn]struct{}{}}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
 	p.rt = p.newTransport()
+	p.small = p.newSmall()
 	s.mu.Lock()
 	s.pools[p] = struct{}{}
 	s.mu.Unlock()
@@ -95,7 +103,7 @@ func (p *pool) roundTrip(a *sent, to *url.URL, host string, body io.ReadCloser) 
 	if body != nil {
 		r.Body = body
 	}
-	return p.rt.RoundTrip(r)
+	return p.send(a, r)
 }
 
 // Close retires the pool: nobody gets in any more, and the last one out closes
@@ -113,12 +121,20 @@ func (p *pool) leave() {
 	}
 }
 
-func (p *pool) closeIdle() { p.rt.CloseIdleConnections() }
+func (p *pool) closeIdle() {
+	p.rt.CloseIdleConnections()
+	if p.small != nil {
+		p.small.CloseIdle()
+	}
+}
 
 // abort closes all connections and ends the probe.
 func (p *pool) abort() {
 	p.cancel()
 	p.rt.CloseIdleConnections()
+	if p.small != nil {
+		p.small.Close()
+	}
 	p.mu.Lock()
 	p.dead = true
 	conns := slices.Collect(maps.Keys(p.conns))

@@ -35,7 +35,7 @@ func (p *pool) probe() {
 			t.Stop()
 			return
 		}
-		c, err := p.connect(p.ctx)
+		c, _, err := p.connect(p.ctx, false)
 		if err == nil {
 			_ = c.Close()
 			p.mu.Lock()
