@@ -1,0 +1,170 @@
+package http1
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// What happens on a connection while nobody uses it decides whether it is used again:
+// a POST that is written to one that the server has ended would be lost.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		then    func(p *peer) // after the first response
+		tlsOnly bool
+		again   bool
+	}{
+		{name: "nothing", then: func(*peer) {}, again: true},
+		{name: "end", then: func(p *peer) { _ = p.Conn.Close() }},
+		{name: "reset", then: func(p *peer) { _ = p.raw.(interface{ SetLinger(int) error }).SetLinger(0); _ = p.raw.Close() }},
+		{name: "408", then: func(p *peer) { p.say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"); _ = p.Conn.Close() }},
+		{name: "a response", then: func(p *peer) { p.say(ok) }},
+		{name: "a byte", then: func(p *peer) { p.say("x") }},
+		{name: "farewell", then: func(p *peer) { _ = p.Conn.(*tls.Conn).CloseWrite() }, tlsOnly: true},
+		{name: "end without farewell", then: func(p *peer) { _ = p.raw.Close() }, tlsOnly: true},
+		{name: "half a record", then: func(p *peer) { _, _ = p.raw.Write([]byte{23, 3, 3, 0}) }, tlsOnly: true},
+		{name: "a broken record", then: func(p *peer) { _, _ = p.raw.Write([]byte{23, 3, 3, 0, 1, 0}) }, tlsOnly: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			both(t, func(t *testing.T, withTLS bool) {
+				if tt.tlsOnly && !withTLS {
+					return
+				}
+				done := make(chan struct{}, 2)
+				s := serve(t, withTLS, func(p *peer) {
+					for p.request() != nil {
+						p.say(ok)
+						if p.n == 1 {
+							tt.then(p)
+						}
+						done <- struct{}{}
+					}
+				})
+				p := s.pool(nil)
+				for range 2 {
+					if _, body, err := call(t.Context(), t, p, "POST", "text"); err != nil || body != "ok" {
+						t.Fatalf("%q, %v", body, err)
+					}
+					<-done
+				}
+				want := int64(2)
+				if tt.again {
+					want = 1
+				}
+				if n := s.conns.Load(); n != want {
+					t.Errorf("2 calls took %d connections, want %d", n, want)
+				}
+			})
+		})
+	}
+}
+
+// Bytes that TLS has read together with the response are seen too, though the socket
+// has nothing more to say: a whole record after it, and the beginning of one.
+func TestLeftInTLS(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]int{"a record": 0, "the end is to come": 1, "its header only": len(ok) + 16 + 1, "half of its header": len(ok) + 16 + 1 + 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, true, func(p *peer) {
+				j := p.Conn.(*tls.Conn).NetConn().(*joined)
+				for p.request() != nil {
+					if p.n > 1 {
+						p.say(ok)
+						continue
+					}
+					j.hold = true
+					p.say(ok)
+					p.say(ok) // nobody asked
+					j.flush(cut)
+				}
+			})
+			p := s.pool(nil)
+			for range 2 {
+				resp, body, err := call(t.Context(), t, p, "GET", "")
+				if err != nil || body != "ok" {
+					t.Fatalf("%v %q, %v", resp, body, err)
+				}
+			}
+			if n := s.conns.Load(); n != 2 {
+				t.Errorf("%d connections: the response to nothing became one to a request", n)
+			}
+		})
+	}
+}
+
+// A connection that was used before and ends before an answer may have been ended just
+// before the request came: http.Transport sends what may be sent twice again.
+func TestEndsBeforeAnswer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		method, key string
+		fresh       bool
+		elsewhere   bool
+	}{
+		{method: "GET", elsewhere: true},
+		{method: "HEAD", elsewhere: true},
+		{method: "OPTIONS", elsewhere: true},
+		{method: "POST", key: "Idempotency-Key", elsewhere: true},
+		{method: "PUT", key: "X-Idempotency-Key", elsewhere: true},
+		{method: "POST"},
+		{method: "PUT"},
+		{method: "DELETE"},
+		{method: "GET", fresh: true},
+	} {
+		t.Run(strings.TrimSpace(tt.method+" "+tt.key), func(t *testing.T) {
+			both(t, func(t *testing.T, withTLS bool) {
+				s := serve(t, withTLS, func(p *peer) {
+					if p.request(); !tt.fresh {
+						p.say(ok)
+						p.request()
+					}
+				})
+				p := s.pool(nil)
+				if !tt.fresh {
+					if _, _, err := call(t.Context(), t, p, "GET", ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				req := request(t.Context(), t, tt.method, "")
+				if tt.key != "" {
+					req.Header.Set(tt.key, "1")
+				}
+				_, err := p.RoundTrip(new(Exchange), req)
+				if errors.Is(err, ErrElsewhere) != tt.elsewhere || !tt.elsewhere && !errors.Is(err, io.EOF) {
+					t.Errorf("%v", err)
+				}
+				if n := s.conns.Load(); n != 1 {
+					t.Errorf("%d connections", n)
+				}
+			})
+		})
+	}
+}
+
+// A server that refuses without reading is heard, since a request that is Eligible is
+// written without its help.
+func TestAnswerBeforeRequest(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, withTLS bool) {
+		read := make(chan struct{})
+		s := serve(t, withTLS, func(p *peer) {
+			if tc, ok := p.Conn.(*tls.Conn); ok {
+				_ = tc.HandshakeContext(t.Context())
+			}
+			p.say("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			<-read
+			p.gone()
+		})
+		p := s.pool(nil)
+		resp, _, err := call(t.Context(), t, p, "POST", strings.Repeat("x", maxBody))
+		close(read)
+		if err != nil || resp.StatusCode != 413 {
+			t.Errorf("%v, %v", resp, err)
+		}
+	})
+}
