@@ -42,13 +42,16 @@ type TransportConfig struct {
 	// ConnectTimeout bounds one dial and its TLS handshake. 0: 3 s.
 	ConnectTimeout time.Duration
 	// ResponseHeaderTimeout bounds the wait for the response's header after the
-	// request was written. 0: none; the request's context bounds it.
+	// request was written; with it, small requests have no connections of their own.
+	// 0: none; the request's context bounds it.
 	ResponseHeaderTimeout time.Duration
 	// IdleConnTimeout closes a connection that nobody used for so long. 0: 90 s.
 	IdleConnTimeout time.Duration
-	// MaxIdleConnsPerEndpoint bounds the unused HTTP/1.1 connections kept to an endpoint. 0: 32.
+	// MaxIdleConnsPerEndpoint bounds the unused HTTP/1.1 connections kept to an endpoint:
+	// those for small requests, and those for all others. 0: 32 of each.
 	MaxIdleConnsPerEndpoint int
-	// MaxConnsPerEndpoint bounds all connections to an endpoint; further requests wait. 0: no bound.
+	// MaxConnsPerEndpoint bounds all connections to an endpoint; further requests wait, and
+	// small ones have no connections of their own. 0: no bound.
 	MaxConnsPerEndpoint int
 	// MaxResponseHeaderBytes bounds a response's header. 0: 1 MiB.
 	MaxResponseHeaderBytes int64

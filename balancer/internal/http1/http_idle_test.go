@@ -97,6 +97,40 @@ func TestLeftInTLS(t *testing.T) {
 	}
 }
 
+// A connection that the server has ended together with its response is not kept, nor one
+// whose abort may still come.
+func TestNotKept(t *testing.T) {
+	t.Parallel()
+	s := serve(t, true, func(p *peer) {
+		tc := p.Conn.(*tls.Conn)
+		j := tc.NetConn().(*joined)
+		for r := p.request(); r != nil; r = p.request() {
+			if r.Method == "POST" {
+				p.say(ok)
+				continue
+			}
+			j.hold = true
+			p.say(ok)
+			_ = tc.CloseWrite()
+			j.flush(0)
+		}
+	})
+	p := s.pool(nil)
+	if _, body, err := call(t.Context(), t, p, "GET", ""); err != nil || body != "ok" || len(p.idle) != 0 {
+		t.Errorf("%q, %v, %d are kept", body, err, len(p.idle))
+	}
+	var x Exchange
+	resp, err := p.RoundTrip(&x, request(t.Context(), t, "POST", "text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := x.stop
+	x.stop = func() bool { stop(); return false }
+	if _, err := io.ReadAll(resp.Body); err != nil || len(p.idle) != 0 {
+		t.Errorf("%v, %d are kept", err, len(p.idle))
+	}
+}
+
 // A connection that was used before and ends before an answer may have been ended just
 // before the request came: http.Transport sends what may be sent twice again.
 func TestEndsBeforeAnswer(t *testing.T) {
