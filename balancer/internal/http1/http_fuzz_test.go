@@ -148,6 +148,41 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// A request that is eligible is the same bytes as over http.Transport.
+func FuzzRequest(f *testing.F) {
+	f.Add("x", "/a b", "q=1", "X-Id", "1")
+	f.Add("x:80", "//a/\xff", "\x01", "user-agent", "")
+	f.Add("bücher.example", "*", "", "host", "y")
+	f.Add("[::1%25eth0]", "", "?", "Content-Length", "7")
+	f.Fuzz(func(t *testing.T, host, path, query, k, v string) {
+		build := func() *http.Request {
+			r := request(t.Context(), t, "POST", "text")
+			r.Host, r.URL.Path, r.URL.RawQuery, r.Header[k] = host, path, query, []string{v}
+			return r
+		}
+		if !Eligible(build()) {
+			return
+		}
+		a, b := &canned{raw: []byte(ok), asked: make(chan struct{})}, &canned{raw: []byte(ok), asked: make(chan struct{})}
+		tr := &http.Transport{
+			DialContext:        func(context.Context, string, string) (net.Conn, error) { return a, nil },
+			DisableCompression: true,
+		}
+		defer tr.CloseIdleConnections()
+		want := see(tr.RoundTrip(build()))
+		p := NewPool(Config{
+			Dial:    func(context.Context) (net.Conn, *Wire, error) { return b, nil, nil },
+			Go:      func(f func()) bool { f(); return true },
+			MaxIdle: 1, IdleTimeout: time.Hour, MaxHeaderBytes: 1 << 16,
+		})
+		defer p.Close()
+		got := see(p.RoundTrip(new(Exchange), build()))
+		if got.Err != want.Err || b.sent.String() != a.sent.String() {
+			t.Errorf("%+v of %q\nhttp.Transport: %+v of %q", got, b.sent.String(), want, a.sent.String())
+		}
+	})
+}
+
 // What TLS is made of is followed however it is cut.
 func FuzzRecords(f *testing.F) {
 	f.Add([]byte{23, 3, 3, 0, 2, 'o', 'k', 21, 3, 3, 0, 0, 1}, uint8(3))

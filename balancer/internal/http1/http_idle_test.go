@@ -1,11 +1,13 @@
 package http1
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What happens on a connection while nobody uses it decides whether it is used again:
@@ -101,9 +103,12 @@ func TestLeftInTLS(t *testing.T) {
 // whose abort may still come.
 func TestNotKept(t *testing.T) {
 	t.Parallel()
+	// TLS 1.2 tells of an end that it has read together with the last bytes.
+	old := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MaxVersion: tls.VersionTLS12}
 	s := serve(t, true, func(p *peer) {
-		tc := p.Conn.(*tls.Conn)
-		j := tc.NetConn().(*joined)
+		j := &joined{Conn: p.raw}
+		tc := tls.Server(j, old)
+		p.Conn, p.br = tc, bufio.NewReader(tc)
 		for r := p.request(); r != nil; r = p.request() {
 			if r.Method == "POST" {
 				p.say(ok)
@@ -112,6 +117,7 @@ func TestNotKept(t *testing.T) {
 			j.hold = true
 			p.say(ok)
 			_ = tc.CloseWrite()
+			_ = p.raw.SetWriteDeadline(time.Time{}) // CloseWrite leaves one
 			j.flush(0)
 		}
 	})
@@ -177,6 +183,28 @@ func TestEndsBeforeAnswer(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What was not written at all may be sent again whatever it is.
+func TestNothingWritten(t *testing.T) {
+	t.Parallel()
+	s := serve(t, true, well)
+	p := s.pool(nil)
+	unwritable := func() error {
+		req := request(t.Context(), t, "POST", "text")
+		req.URL.RawQuery = "\x01"
+		_, err := p.RoundTrip(new(Exchange), req)
+		return err
+	}
+	if err := unwritable(); err == nil || !strings.Contains(err.Error(), "control character") {
+		t.Errorf("over a new connection: %v", err)
+	}
+	if _, _, err := call(t.Context(), t, p, "GET", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unwritable(); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("over a used one: %v", err)
 	}
 }
 
