@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/coalesce"
 	"github.com/weft-mesh/weft/resolver"
@@ -29,6 +30,7 @@ var ErrClosed = errors.New("balancer: the Transport is closed")
 type Transport struct {
 	cfg     TransportConfig
 	buffers coalesce.Buffers
+	fresh   time.Duration // see there
 
 	mu       sync.RWMutex
 	services map[serviceKey]*service
@@ -45,7 +47,7 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if _, err := New(cfg.Balancer, Connector{Connect: func(*Node) Conn { return noConn{} }}); err != nil {
 		return nil, err
 	}
-	return &Transport{cfg: cfg, services: map[serviceKey]*service{}}, nil
+	return &Transport{cfg: cfg, fresh: fresh, services: map[serviceKey]*service{}}, nil
 }
 
 // RoundTrip implements http.RoundTripper. The error is ErrNoEndpoint for a

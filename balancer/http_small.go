@@ -5,9 +5,14 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/weft-mesh/weft/balancer/internal/http1"
 )
+
+// fresh is less than the news of a peer's end is on its way from one machine to another:
+// a connection whose last response is no older is used again unasked.
+const fresh = 20 * time.Microsecond
 
 // newSmall makes the connections for small requests, or nil where all is for http.Transport:
 // it alone counts connections and times headers, and speaks HTTP/2.
@@ -21,6 +26,7 @@ func (p *pool) newSmall() *http1.Pool {
 		Go:             p.run,
 		MaxIdle:        cfg.MaxIdleConnsPerEndpoint,
 		IdleTimeout:    cfg.IdleConnTimeout,
+		Fresh:          p.s.t.fresh,
 		MaxHeaderBytes: cfg.MaxResponseHeaderBytes,
 	})
 }

@@ -54,7 +54,9 @@ func toSite(t *testing.T, s *httptest.Server, cfg TransportConfig) *Transport {
 	if cfg.Plaintext = s.TLS == nil; !cfg.Plaintext {
 		cfg.TLS = trust(s)
 	}
-	return newTransport(t, cfg)
+	tr := newTransport(t, cfg)
+	tr.fresh = 0 // tests are faster than networks
+	return tr
 }
 
 // post posts a small text and reads it back; small: over a connection for that.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 	"github.com/weft-mesh/weft/benchmarks/internal/identity"
@@ -42,7 +43,9 @@ func httpServe(two bool) func(context.Context, string) (*contest.Server, error) 
 		if err != nil {
 			return nil, err
 		}
-		srv := &http.Server{Handler: http.HandlerFunc(httpEcho), TLSConfig: cfg, Protocols: protocols(two)}
+		// The two timeouts, which weft's server has too, are what no server in use is without.
+		srv := &http.Server{Handler: http.HandlerFunc(httpEcho), TLSConfig: cfg, Protocols: protocols(two),
+			ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 		served := make(chan error, 1)
 		go func() { served <- srv.ServeTLS(l, "", "") }()
 		return closing(&contest.Server{Addr: l.Addr().String(), Close: func() error {

@@ -8,7 +8,8 @@
 //
 // Bare has grpc-go's defaults; "bare, tuned" has those settings of weft that a user of
 // grpc-go could make, so that it tells what the mesh's own work costs. "weft, defaults"
-// has what is on without a setting, weft has everything on.
+// has what is on without a setting, weft has everything on. The server of net/http has
+// the two timeouts that weft's has, as should any that is in use.
 //
 // Each contender has a server process and a client process of its own, which take
 // turns in short slices, so that a noisy machine slows all; a ratio is the median

@@ -23,7 +23,7 @@ import (
 // its body anew: nothing of it left, or it may be sent twice.
 var ErrElsewhere = errors.New("http1: not over a connection of this pool")
 
-// Config is what a Pool needs. All fields are required.
+// Config is what a Pool needs. All fields but Fresh are required.
 type Config struct {
 	// Dial opens a connection that speaks HTTP/1.1, with its Wire. Its context ends
 	// with no call: a connection that nobody waits for any more serves the next one.
@@ -33,6 +33,10 @@ type Config struct {
 	// MaxIdle bounds the connections that are kept unused, for IdleTimeout at most.
 	MaxIdle     int
 	IdleTimeout time.Duration
+	// Fresh is for how long after a response a connection is used again without asking
+	// its socket whether the peer has ended it. That is a system call, and http.Transport
+	// does not know at once either: its reader must be scheduled first.
+	Fresh time.Duration
 	// MaxHeaderBytes bounds the header of a response and of those with 1xx before it.
 	MaxHeaderBytes int64
 }
@@ -111,7 +115,7 @@ func (p *Pool) get(ctx context.Context) (*conn, error) {
 				return nil, err
 			}
 		}
-		if !c.used || c.silent() {
+		if !c.used || c.silent(time.Since(c.since) < p.cfg.Fresh) {
 			return c, nil
 		}
 		c.close()

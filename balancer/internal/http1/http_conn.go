@@ -68,9 +68,10 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // silent reports whether the peer has neither sent anything since the last response nor
-// ended the connection. What TLS has read in advance counts too.
-func (c *conn) silent() bool {
-	return c.wire.probe(func() error {
+// ended the connection. What TLS has read in advance counts too. The socket of a fresh
+// connection is not asked.
+func (c *conn) silent(fresh bool) bool {
+	return c.wire.probe(fresh, func() error {
 		_, err := c.net.Read(c.one[:])
 		return err
 	})

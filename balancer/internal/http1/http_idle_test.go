@@ -70,32 +70,57 @@ func TestIdle(t *testing.T) {
 func TestLeftInTLS(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]int{"a record": 0, "the end is to come": 1, "its header only": len(ok) + 16 + 1, "half of its header": len(ok) + 16 + 1 + 3} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := serve(t, true, func(p *peer) {
-				j := p.Conn.(*tls.Conn).NetConn().(*joined)
-				for p.request() != nil {
-					if p.n > 1 {
-						p.say(ok)
-						continue
-					}
-					j.hold = true
+		testLeftInTLS(t, name, cut, 0)
+		testLeftInTLS(t, name+", fresh", cut, time.Hour)
+	}
+}
+
+func testLeftInTLS(t *testing.T, name string, cut int, fresh time.Duration) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		s := serve(t, true, func(p *peer) {
+			j := p.Conn.(*tls.Conn).NetConn().(*joined)
+			for p.request() != nil {
+				if p.n > 1 {
 					p.say(ok)
-					p.say(ok) // nobody asked
-					j.flush(cut)
+					continue
 				}
-			})
-			p := s.pool(nil)
-			for range 2 {
-				resp, body, err := call(t.Context(), t, p, "GET", "")
-				if err != nil || body != "ok" {
-					t.Fatalf("%v %q, %v", resp, body, err)
-				}
-			}
-			if n := s.conns.Load(); n != 2 {
-				t.Errorf("%d connections: the response to nothing became one to a request", n)
+				j.hold = true
+				p.say(ok)
+				p.say(ok) // nobody asked
+				j.flush(cut)
 			}
 		})
+		p := s.pool(func(c *Config) { c.Fresh = fresh })
+		for range 2 {
+			resp, body, err := call(t.Context(), t, p, "GET", "")
+			if err != nil || body != "ok" {
+				t.Fatalf("%v %q, %v", resp, body, err)
+			}
+		}
+		if n := s.conns.Load(); n != 2 {
+			t.Errorf("%d connections: the response to nothing became one to a request", n)
+		}
+	})
+}
+
+// The socket of a fresh connection is not asked: its request may come too late.
+func TestFresh(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{}, 2)
+	s := serve(t, false, func(p *peer) {
+		p.request()
+		p.say(ok)
+		_ = p.Close()
+		ended <- struct{}{}
+	})
+	p := s.pool(func(c *Config) { c.Fresh = time.Hour })
+	if _, _, err := call(t.Context(), t, p, "POST", "text"); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if _, _, err := call(t.Context(), t, p, "POST", "text"); err == nil || s.conns.Load() != 1 {
+		t.Errorf("%v, %d connections", err, s.conns.Load())
 	}
 }
 

@@ -14,4 +14,4 @@ func NewWire(net.Conn, bool) *Wire { return nil }
 // Plain returns false.
 func Plain(net.Conn) bool { return false }
 
-func (*Wire) probe(func() error) bool { return false }
+func (*Wire) probe(bool, func() error) bool { return false }

@@ -16,6 +16,7 @@ type Wire struct {
 	tls     bool
 	records records
 	probing bool
+	dry     bool                  // the socket itself is not asked
 	look    func(fd uintptr) bool // reads into p what is there
 	p       []byte
 	n       int
@@ -57,9 +58,12 @@ func Plain(c net.Conn) bool {
 
 // Read implements io.Reader.
 func (w *Wire) Read(p []byte) (n int, err error) {
-	if !w.probing {
+	switch {
+	case !w.probing:
 		n, err = w.Conn.Read(p)
-	} else {
+	case w.dry:
+		err = nothing{}
+	default:
 		w.p = p
 		if err = w.raw.Read(w.look); err == nil {
 			n, err = max(w.n, 0), w.err
@@ -73,10 +77,10 @@ func (w *Wire) Read(p []byte) (n int, err error) {
 }
 
 // probe reports whether read, which reads through w, finds nothing there, nor in what it
-// has taken from w before. It does not wait. What TLS says for itself, as a new session
-// ticket, is nothing.
-func (w *Wire) probe(read func() error) bool {
-	w.probing = true
+// has taken from w before; dry, only the latter, without a system call. It does not wait.
+// What TLS says for itself, as a new session ticket, is nothing.
+func (w *Wire) probe(dry bool, read func() error) bool {
+	w.probing, w.dry = true, dry
 	err := read()
 	w.probing = false
 	return err == nothing{} && !w.records.within()
