@@ -67,6 +67,7 @@ func (p *pool) connect(ctx context.Context, small bool) (net.Conn, *http1.Wire, 
 	}
 	if h2 {
 		collector.Collect()
+		wire = nil // it is for HTTP/1.1
 	}
 	p.learn(plain && !h2)
 	return c, wire, nil

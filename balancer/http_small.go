@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -63,7 +62,7 @@ func (p *pool) dialSmall(ctx context.Context) (net.Conn, *http1.Wire, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if wire == nil || speaksH2(c) {
+	if wire == nil {
 		_ = c.Close()
 		return nil, nil, http1.ErrElsewhere
 	}
@@ -79,9 +78,4 @@ func (p *pool) run(f func()) bool {
 	}
 	p.s.t.wg.Go(f)
 	return true
-}
-
-func speaksH2(c net.Conn) bool {
-	tc, ok := c.(*tls.Conn)
-	return ok && tc.ConnectionState().NegotiatedProtocol == "h2"
 }

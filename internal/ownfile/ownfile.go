@@ -44,22 +44,37 @@ func Write(file string, text []byte) error {
 // write: what it says decides whom to call and whom to trust.
 func Read(file string, most int64) ([]byte, error) {
 	info, err := os.Lstat(file) // before it is opened, which waits for the writer of a pipe
-	switch {
-	case err != nil:
+	if err == nil {
+		err = check(file, info, most)
+	}
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", file)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s is open to others (mode %04o), who could have written whom to trust; it must be 0600: remove it", file, info.Mode().Perm())
-	case info.Size() > most:
-		return nil, fmt.Errorf("%s has %d bytes, over %d", file, info.Size(), most)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
+	// Again, of what was opened: another file may have taken its place.
+	if info, err = f.Stat(); err == nil {
+		err = check(file, info, most)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return io.ReadAll(io.LimitReader(f, most+1))
+}
+
+func check(file string, info os.FileInfo, most int64) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", file)
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s is open to others (mode %04o), who could have written whom to trust; it must be 0600: remove it", file, info.Mode().Perm())
+	case info.Size() > most:
+		return fmt.Errorf("%s has %d bytes, over %d", file, info.Size(), most)
+	}
+	return nil
 }
 
 // Sweep removes what processes that were killed while they wrote have left in a folder.
