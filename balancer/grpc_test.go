@@ -114,7 +114,7 @@ var quickConnect = grpc.WithConnectParams(grpc.ConnectParams{
 // With every endpoint down a call fails with the reason, unless it waits for ready.
 func TestGRPCAllDown(t *testing.T) {
 	t.Parallel()
-	addr, release := heldAddr(t)
+	addr, listen := heldAddr(t)
 	cc := dial(t, newResolver(endpoints(addr)), quickConnect)
 	_, err := call(t.Context(), cc, "")
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "refused") {
@@ -125,8 +125,7 @@ func TestGRPCAllDown(t *testing.T) {
 		_, err := call(t.Context(), cc, "", grpc.WaitForReady(true))
 		done <- err
 	}()
-	release()
-	startBackend(t, addr, nil, nil)
+	startBackendOn(t, listen(), nil, nil)
 	if err := <-done; err != nil {
 		t.Errorf("the waiting call: %v", err)
 	}

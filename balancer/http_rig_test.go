@@ -4,13 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/weft-mesh/weft/resolver"
@@ -124,29 +126,34 @@ func deadAddr(t *testing.T) string {
 	return addr
 }
 
-// heldAddr is an address that refuses connections. Nobody else can listen on it before
-// its release, for it is one end of an open connection.
-func heldAddr(t *testing.T) (addr string, release func()) {
+// heldAddr is an address that refuses connections until listen is called. Nobody else can
+// have it: the socket is bound from the beginning, and listens in the end.
+func heldAddr(t *testing.T) (addr string, listen func() net.Listener) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, err := net.Dial("tcp", l.Addr().String())
+	socket := os.NewFile(uintptr(fd), "held")
+	t.Cleanup(func() { _ = socket.Close() })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	far, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	release = sync.OnceFunc(func() {
-		for _, c := range []net.Conn{near, far} {
-			_ = c.(*net.TCPConn).SetLinger(0) // or the port would be in use for a while
-			_ = c.Close()
+	addr = fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	return addr, func() net.Listener {
+		t.Helper()
+		if err := syscall.Listen(fd, 128); err != nil {
+			t.Fatal(err)
 		}
-	})
-	t.Cleanup(release)
-	return near.LocalAddr().String(), release
+		l, err := net.FileListener(socket)
+		_ = socket.Close() // l has a copy
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
 }
