@@ -61,6 +61,7 @@ func resolve(cfg Config, getenv func(string) string) (*resolved, error) {
 	r.DrainTimeout = s.duration("DrainTimeout", "WEFT_DRAIN_TIMEOUT", cfg.DrainTimeout, 20*time.Second)
 	r.MaxConnectionAge = s.duration("MaxConnectionAge", "WEFT_MAX_CONNECTION_AGE", cfg.MaxConnectionAge, 30*time.Minute)
 	r.QuarantineHold = s.duration("QuarantineHold", "WEFT_QUARANTINE_HOLD", cfg.QuarantineHold, 5*time.Minute)
+	r.resolveBallast()
 	r.resolveTelemetry()
 	r.Permissive = cfg.Permissive.Round(0) // a date: of the wall clock alone
 	if !r.Permissive.IsZero() {

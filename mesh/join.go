@@ -76,6 +76,7 @@ func Join(ctx context.Context, cfg Config) (m *Mesh, err error) {
 			m, err = nil, &Error{Op: "join", Service: r.Service, Err: err}
 		}
 	}()
+	m.openBallast()
 	if err = m.openCatalog(ctx); err != nil {
 		return m, err
 	}

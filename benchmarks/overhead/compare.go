@@ -25,13 +25,16 @@ type result struct {
 	// RatioTuned is of bare with the settings that weft has.
 	RatioTuned float64 `json:"ratio_tuned"`
 	// RatioDefaults and AllocDefaults are of weft with what is on by default.
-	RatioDefaults float64         `json:"ratio_defaults"`
-	AllocDefaults float64         `json:"allocs_defaults"`
-	FirstCall     float64         `json:"first_call_ms"`
-	GOGC          string          `json:"gogc"`
-	Rate          float64         `json:"rate,omitempty"`
-	On            []string        `json:"on"`
-	Peers         map[string]peer `json:"peers"`
+	RatioDefaults  float64 `json:"ratio_defaults"`
+	AllocDefaults  float64 `json:"allocs_defaults"`
+	RatioNoBallast float64 `json:"ratio_no_ballast"`
+	// RatioAlone is of bare in a program of its own; 0: not run.
+	RatioAlone float64         `json:"ratio_alone,omitempty"`
+	FirstCall  float64         `json:"first_call_ms"`
+	GOGC       string          `json:"gogc"`
+	Rate       float64         `json:"rate,omitempty"`
+	On         []string        `json:"on"`
+	Peers      map[string]peer `json:"peers"`
 	// About says what is on, of all that ran.
 	About map[string]string `json:"about"`
 	Rows  []row             `json:"rows"`
@@ -62,7 +65,7 @@ func (o *options) compare(ctx context.Context) error {
 	}
 	if o.loads["http"] {
 		for _, version := range []string{"1.1", "2"} {
-			g, err := startAll(ctx, "http "+version, own(self, "net/http "+version), own(self, "weft http "+version))
+			g, err := startAll(ctx, "http "+version, own(self, "net/http "+version), own(self, "weft http "+version), own(self, "net/http "+version+ballast))
 			if err != nil {
 				return err
 			}
@@ -83,7 +86,7 @@ func (o *options) compare(ctx context.Context) error {
 
 // grpc measures calls and streams with the same processes.
 func (o *options) grpc(ctx context.Context, self string, r *result) error {
-	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"), own(self, tuned), own(self, plainWeft))
+	g, err := startAll(ctx, "unary", own(self, "bare"), own(self, "weft"), own(self, tuned), own(self, plainWeft), own(self, noBallast))
 	if err != nil {
 		return err
 	}
@@ -165,6 +168,10 @@ func (r *result) take(rows []row) {
 			r.RatioTuned = row.Ratio
 		case row.Name == plainWeft:
 			r.RatioDefaults, r.AllocDefaults = row.Ratio, row.Allocs
+		case row.Name == noBallast:
+			r.RatioNoBallast = row.Ratio
+		case row.Name == alone:
+			r.RatioAlone = row.Ratio
 		default:
 			r.Peers[row.Name] = peer{Ratio: row.Ratio, Allocs: row.Allocs}
 		}
@@ -173,10 +180,10 @@ func (r *result) take(rows []row) {
 }
 
 func show(load string, callers int, rows []row) {
-	fmt.Printf("\n%s, callers %d%22s %7s %9s %9s %8s %8s %11s %12s %8s\n", load, callers, "ratio", "rps", "p50 µs", "p99 µs", "allocs", "bytes", "client CPU", "CPU of all", "memory")
+	fmt.Printf("\n%s, callers %d%22s %7s %9s %9s %8s %8s %11s %12s %8s %10s\n", load, callers, "ratio", "rps", "p50 µs", "p99 µs", "allocs", "bytes", "client CPU", "CPU of all", "memory", "private")
 	for _, r := range rows {
-		fmt.Printf("  %-24s %12.3f %7.0f %9.1f %9.1f %8.1f %8.0f %8.1f µs %9.1f µs %5.1f MB\n",
-			r.Name, r.Ratio, r.RPS, r.P50, r.P99, r.Allocs, r.Bytes, r.ClientCPU, r.CPUPer1000, r.RSS)
+		fmt.Printf("  %-24s %12.3f %7.0f %9.1f %9.1f %8.1f %8.0f %8.1f µs %9.1f µs %5.1f MB %7.1f MB\n",
+			r.Name, r.Ratio, r.RPS, r.P50, r.P99, r.Allocs, r.Bytes, r.ClientCPU, r.CPUPer1000, r.RSS, r.Private)
 	}
 }
 

@@ -8,14 +8,17 @@
 //
 // Bare has grpc-go's defaults; "bare, tuned" has those settings of weft that a user of
 // grpc-go could make, so that it tells what the mesh's own work costs. "weft, defaults"
-// has what is on without a setting, weft has everything on. The server of net/http has
-// the two timeouts that weft's has, as should any that is in use.
+// has what is on without a setting, weft has everything on, "weft, no ballast" all but
+// the heap ballast, which makes the collector run less often and which "net/http,
+// ballast" has too. "alone" is bare in a program that does not link the mesh. The server of
+// net/http has the two timeouts that weft's has, as should any that is in use.
 //
 // Each contender has a server process and a client process of its own, which take
 // turns in short slices, so that a noisy machine slows all; a ratio is the median
 // over the rounds of calls per second against bare, or against net/http. Allocations
-// and bytes are those of both processes, as is memory; with sidecars, memory and
-// "CPU of all" include theirs, allocations cannot. With -rate calls begin at a
+// and bytes are those of both processes and of sidecars written in Go; memory and "CPU
+// of all" are those of all. "private" is what of the memory is not pages of the
+// program, which the processes of one program share. With -rate calls begin at a
 // fixed rate, and latency counts from when a call was due. Calls have a deadline.
 //
 // The peers are programs of the module benchmarks/peers, built when they are wanted.

@@ -136,7 +136,7 @@ func TestLoads(t *testing.T) {
 // With a rate there are as many calls as were due, however long they take.
 func TestRate(t *testing.T) {
 	g := startTest(t, "unary", "bare")
-	s, err := g.pairs[0].Slice(contest.Order{Callers: 4, For: 200 * time.Millisecond, Rate: 500})
+	s, err := g.pairs[0].Slice(t.Context(), contest.Order{Callers: 4, For: 200 * time.Millisecond, Rate: 500})
 	if err != nil {
 		t.Fatal(err)
 	}

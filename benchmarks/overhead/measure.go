@@ -25,6 +25,7 @@ type row struct {
 	ClientCPU  float64 `json:"client_cpu_us"`
 	CPUPer1000 float64 `json:"cpu_ms_per_1000"`
 	RSS        float64 `json:"rss_mb"`
+	Private    float64 `json:"private_mb"` // of RSS, without the pages of programs
 }
 
 // plan is how a group is measured.
@@ -56,7 +57,7 @@ func (g *group) measure(ctx context.Context, callers int, p plan, progress io.Wr
 			if lost[pair.Name] != nil {
 				continue
 			}
-			s, err := pair.Slice(order)
+			s, err := pair.Slice(ctx, order)
 			if err == nil && s.Calls == 0 {
 				err = fmt.Errorf("%s: no call ended within %v", pair.Name, p.slice)
 			}
@@ -87,7 +88,7 @@ func summary(load string, callers int, p *contest.Pair, all, base []contest.Slic
 	var ratios, rps []float64
 	var calls, mallocs, bytes float64
 	var client, cpu time.Duration
-	var rss int64
+	var rss, private int64
 	var lat contest.Histogram
 	for i, s := range all {
 		ratios, rps = append(ratios, s.RPS/base[i].RPS), append(rps, s.RPS)
@@ -96,7 +97,7 @@ func summary(load string, callers int, p *contest.Pair, all, base []contest.Slic
 		bytes += s.Bytes
 		client += s.ClientCPU
 		cpu += s.CPU
-		rss = max(rss, s.RSS)
+		rss, private = max(rss, s.RSS), max(private, s.Private)
 		lat.Add(s.Lat)
 	}
 	us := func(d time.Duration) float64 { return round(float64(d)/1e3, 10) }
@@ -106,7 +107,7 @@ func summary(load string, callers int, p *contest.Pair, all, base []contest.Slic
 		P50: us(lat.Quantile(0.5)), P99: us(lat.Quantile(0.99)),
 		Allocs: round(mallocs/calls, 10), Bytes: round(bytes/calls, 1),
 		ClientCPU: us(time.Duration(float64(client) / calls)), CPUPer1000: round(cpu.Seconds()*1e3/calls*1e3, 10),
-		RSS: round(float64(rss)/(1<<20), 10),
+		RSS: round(float64(rss)/(1<<20), 10), Private: round(float64(private)/(1<<20), 10),
 	}
 }
 

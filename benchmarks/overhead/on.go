@@ -21,7 +21,7 @@ func byDefault() []string {
 		"mutual TLS with exact SPIFFE identities",
 		"locality tiers and peak EWMA",
 		"deadline passed on", "retries within a budget", "outlier detection", "a breaker for each cloud",
-		"authorization of members",
+		"authorization of members", "4 MiB of heap ballast",
 	}
 }
 
@@ -35,6 +35,12 @@ func on() []string {
 
 // leaveOff changes nothing of a configuration.
 func leaveOff(*mesh.Config, string, string) error { return nil }
+
+// lighten is switchOn without the ballast.
+func lighten(cfg *mesh.Config, dir, protocol string) error {
+	cfg.HeapBallast = -1
+	return switchOn(cfg, dir, protocol)
+}
 
 // switchOn completes the configuration of either side. dir is a folder of the process.
 func switchOn(cfg *mesh.Config, dir, protocol string) error {

@@ -20,7 +20,10 @@ type spec struct {
 }
 
 // built are programs of the module benchmarks/peers, by folder.
-func built() []string { return []string{"handmade", "kratos", "gozero", "xds"} }
+func built() []string { return []string{alone, "handmade", "kratos", "gozero", "xds"} }
+
+// alone is no peer: it is bare in a program of its own.
+const alone = "alone"
 
 func peerNames() []string { return append(built(), "consul-proxy", "haproxy") }
 

@@ -88,21 +88,21 @@ func consulProxies(ctx context.Context, _, addr string) (_ *contest.Between, err
 	if err != nil {
 		return nil, err
 	}
-	free, err := freeAddrs(2)
+	free, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
 	_, port, _ := net.SplitHostPort(free[1])
 	common := []string{"connect", "proxy", "-http-addr", agent.HTTPAddr(), "-log-level", "warn"}
-	err = s.start(ctx, free[0], bin, append(common, "-service", "echo", "-service-addr", addr, "-listen", free[0], "-register")...)
+	err = s.start(ctx, free[0], bin, append(common, "-pprof-addr", free[2], "-service", "echo", "-service-addr", addr, "-listen", free[0], "-register")...)
 	if err == nil {
-		err = s.start(ctx, free[1], bin, append(common, "-service", "client", "-upstream", "echo:127.0.0.1:"+port)...)
+		err = s.start(ctx, free[1], bin, append(common, "-pprof-addr", free[3], "-service", "client", "-upstream", "echo:127.0.0.1:"+port)...)
 	}
 	if err != nil {
 		return nil, err
 	}
 	about := "grpc-go without TLS, two `consul connect proxy` of Consul " + consultest.Version + ": mutual TLS, intentions, layer 4; memory and CPU without the agent's"
-	return &contest.Between{Addr: free[1], About: about, PIDs: s.pids, Close: s.close}, nil
+	return &contest.Between{Addr: free[1], About: about, PIDs: s.pids, Vars: free[2:], Close: s.close}, nil
 }
 
 // haproxies are two of HAProxy, as HTTP/2 proxies with mutual TLS between them.
@@ -151,7 +151,7 @@ func haproxies(ctx context.Context, dir, addr string) (_ *contest.Between, err e
 			return nil, err
 		}
 	}
-	about := "grpc-go without TLS, two of " + first + ": mutual TLS, HTTP/2 on both sides, layer 7"
+	about := "grpc-go without TLS, two of " + first + ": mutual TLS, HTTP/2 on both sides, layer 7; they are written in C, so their allocations are not counted"
 	return &contest.Between{Addr: free[1], About: about, PIDs: s.pids, Close: s.close}, nil
 }
 

@@ -81,7 +81,7 @@ func (r *results) plots() (list []plot) {
 		}{
 			{"overhead-rps", "Calls per second, of those of bare grpc-go", "", "%.2f", func(r row) float64 { return r.Ratio }},
 			{"overhead-cpu", "Processor time of all processes, per call", " µs", "%.0f", func(r row) float64 { return r.CPUPer1000 }},
-			{"overhead-allocs", "Allocations per call, client and server (sidecars' not counted)", "", "%.0f", func(r row) float64 { return r.Allocs }},
+			{"overhead-allocs", "Allocations per call, client, server and sidecars in Go", "", "%.0f", func(r row) float64 { return r.Allocs }},
 			{"overhead-memory", "Resident memory of all processes", " MB", "%.0f", func(r row) float64 { return r.RSS }},
 		} {
 			one := plot{bench: "overhead", file: p.file + ".svg", title: fmt.Sprintf("%s; %d callers", p.title, o.Callers), unit: p.unit, format: p.format}

@@ -76,6 +76,8 @@ func (r *results) overhead() string {
 		AllocWeft float64 `json:"allocs_weft"`
 		Tuned     float64 `json:"ratio_tuned"`
 		Defaults  float64 `json:"ratio_defaults"`
+		NoBallast float64 `json:"ratio_no_ballast"`
+		Alone     float64 `json:"ratio_alone"`
 		Peers     map[string]struct {
 			Ratio, Allocs float64
 			NotRun        string `json:"not_run"`
@@ -94,6 +96,12 @@ func (r *results) overhead() string {
 	}
 	if o.Tuned > 0 {
 		parts = append(parts, fmt.Sprintf("bare with weft's settings %.2f", o.Tuned))
+	}
+	if o.NoBallast > 0 {
+		parts = append(parts, fmt.Sprintf("weft without its heap ballast %.2f", o.NoBallast))
+	}
+	if o.Alone > 0 {
+		parts = append(parts, fmt.Sprintf("bare in a program without the mesh %.2f", o.Alone))
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Peers)) {
 		if p := o.Peers[name]; p.NotRun != "" {

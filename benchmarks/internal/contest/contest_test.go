@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,4 +84,40 @@ func TestClosedLoop(t *testing.T) {
 			t.Errorf("the error is lost: %v", err)
 		}
 	})
+}
+
+// What a process between publishes is counted, and what it costs to ask it is not.
+func TestAllocationsBetween(t *testing.T) {
+	t.Parallel()
+	var mallocs, asked uint64
+	vars := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 3 {
+			mallocs += 1000 // something else happens just then
+		}
+		mallocs += 10
+		fmt.Fprintf(w, `{"cmdline":["proxy"],"memstats":{"Alloc":5,"Mallocs":%d,"TotalAlloc":%d}}`, mallocs, 100*mallocs)
+	}))
+	t.Cleanup(vars.Close)
+	p := &Pair{between: &Between{Vars: []string{vars.Listener.Addr().String()}}}
+	if err := p.weigh(t.Context()); err != nil || p.asking.Mallocs != 10 || p.asking.Bytes != 1000 {
+		t.Fatalf("asking costs %+v, %v", p.asking, err)
+	}
+	before, err := p.ways(t.Context())
+	mallocs += 70
+	after, err2 := p.ways(t.Context())
+	if used := after.since(before); err != nil || err2 != nil || used.Mallocs-p.asking.Mallocs != 70 || used.Bytes-p.asking.Bytes != 7000 {
+		t.Errorf("%+v, %v, %v", used, err, err2)
+	}
+	p.between.Vars[0] = "127.0.0.1:0"
+	if _, err := p.ways(t.Context()); err == nil {
+		t.Error("nobody was there, and it is no error")
+	}
+}
+
+func TestOwnMemory(t *testing.T) {
+	t.Parallel()
+	u, err := ownUsage()
+	if err != nil || u.RSS == 0 != (u.Private == 0) || u.Private > u.RSS || u.Mallocs == 0 {
+		t.Errorf("%+v, %v", u, err)
+	}
 }

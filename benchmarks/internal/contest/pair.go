@@ -27,6 +27,8 @@ type Between struct {
 	Addr  string
 	About string
 	PIDs  []int
+	// Vars are where its processes publish their allocations (Expvar). nil: they do not.
+	Vars  []string
 	Close func()
 }
 
@@ -40,6 +42,7 @@ type Pair struct {
 	dir            string
 	server, client *child
 	between        *Between
+	asking         Usage // what it costs those between to be asked for their usage
 }
 
 // Slice is what one order came to.
@@ -49,7 +52,7 @@ type Slice struct {
 	Mallocs, Bytes float64 // of client and server
 	ClientCPU      time.Duration
 	CPU            time.Duration // of all processes
-	RSS            int64         // of all processes, after it
+	RSS, Private   int64         // of all processes, after it
 }
 
 // Start starts both processes and what is between, and makes the first call.
@@ -81,6 +84,9 @@ func (p *Pair) start(ctx context.Context, s Spec) (err error) {
 		}
 		addr = p.between.Addr
 		p.About = p.between.About
+		if err = p.weigh(ctx); err != nil {
+			return err
+		}
 	}
 	if p.client, err = startChild(ctx, s, "client", p.dir); err != nil {
 		return err
@@ -96,13 +102,13 @@ func (p *Pair) start(ctx context.Context, s Spec) (err error) {
 }
 
 // Slice has the client do what is ordered.
-func (p *Pair) Slice(o Order) (s Slice, err error) {
+func (p *Pair) Slice(ctx context.Context, o Order) (s Slice, err error) {
 	if o.Stream && !p.Streams {
 		return s, fmt.Errorf("%s has no streams", p.Name)
 	}
 	var before, after, did report
 	err = p.server.ask(task{}, &before)
-	waysBefore, err2 := p.ways()
+	waysBefore, err2 := p.ways(ctx)
 	if err = errors.Join(err, err2); err != nil {
 		return s, err
 	}
@@ -113,22 +119,21 @@ func (p *Pair) Slice(o Order) (s Slice, err error) {
 		return s, fmt.Errorf("%s: a call failed: %s", p.Name, did.Load.Error)
 	}
 	err = p.server.ask(task{}, &after)
-	ways, err2 := p.ways()
+	ways, err2 := p.ways(ctx)
 	if err = errors.Join(err, err2); err != nil {
 		return s, err
 	}
 	served, way := after.Usage.since(before.Usage), ways.since(waysBefore)
 	s = Slice{Load: did.Load, RPS: float64(did.Load.Calls) / did.Load.Took.Seconds()}
-	s.Mallocs = float64(did.Usage.Mallocs + served.Mallocs)
-	s.Bytes = float64(did.Usage.Bytes + served.Bytes)
-	s.ClientCPU = did.Usage.CPU
-	s.CPU = did.Usage.CPU + served.CPU + way.CPU
-	s.RSS = did.Usage.RSS + served.RSS + way.RSS
+	sum := did.Usage.plus(served).plus(way)
+	s.Mallocs, s.Bytes = float64(sum.Mallocs)-float64(p.asking.Mallocs), float64(sum.Bytes)-float64(p.asking.Bytes)
+	s.ClientCPU, s.CPU = did.Usage.CPU, sum.CPU
+	s.RSS, s.Private = sum.RSS, sum.Private
 	return s, nil
 }
 
 // ways is the usage of what is between.
-func (p *Pair) ways() (sum Usage, err error) {
+func (p *Pair) ways(ctx context.Context) (sum Usage, err error) {
 	if p.between == nil {
 		return sum, nil
 	}
@@ -137,10 +142,31 @@ func (p *Pair) ways() (sum Usage, err error) {
 		if err != nil {
 			return sum, err
 		}
-		sum.CPU += u.CPU
-		sum.RSS += u.RSS
+		sum = sum.plus(u)
+	}
+	for _, addr := range p.between.Vars {
+		mallocs, bytes, err := Expvar(ctx, addr)
+		if err != nil {
+			return sum, err
+		}
+		sum.Mallocs, sum.Bytes = sum.Mallocs+mallocs, sum.Bytes+bytes
 	}
 	return sum, nil
+}
+
+// weigh finds what asking costs: the least of a few times, with nothing else to do.
+func (p *Pair) weigh(ctx context.Context) error {
+	before, err := p.ways(ctx)
+	for i := 0; i < 5 && err == nil; i++ {
+		var after Usage
+		if after, err = p.ways(ctx); err == nil {
+			if d := after.since(before); i == 0 || d.Mallocs < p.asking.Mallocs {
+				p.asking = d
+			}
+			before = after
+		}
+	}
+	return err
 }
 
 // Close ends all processes of the pair.

@@ -1,7 +1,10 @@
 package contest
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
@@ -9,15 +12,20 @@ import (
 	"time"
 )
 
-// Usage is what a process has used since it began; RSS is of now.
+// Usage is what a process has used since it began; RSS and Private are of now.
 type Usage struct {
 	Mallocs, Bytes uint64
 	CPU            time.Duration
 	RSS            int64
+	Private        int64 // of RSS, what is not pages of files: heap and stacks
 }
 
 func (u Usage) since(o Usage) Usage {
-	return Usage{u.Mallocs - o.Mallocs, u.Bytes - o.Bytes, u.CPU - o.CPU, u.RSS}
+	return Usage{u.Mallocs - o.Mallocs, u.Bytes - o.Bytes, u.CPU - o.CPU, u.RSS, u.Private}
+}
+
+func (u Usage) plus(o Usage) Usage {
+	return Usage{u.Mallocs + o.Mallocs, u.Bytes + o.Bytes, u.CPU + o.CPU, u.RSS + o.RSS, u.Private + o.Private}
 }
 
 // ownUsage is of this process.
@@ -28,7 +36,7 @@ func ownUsage() (u Usage, err error) {
 	if u.CPU, err = ownCPU(); err != nil {
 		return u, err
 	}
-	u.RSS, err = resident(os.Getpid())
+	u.RSS, u.Private, err = resident(os.Getpid())
 	return u, err
 }
 
@@ -51,24 +59,50 @@ func otherUsage(pid int) (u Usage, err error) {
 		}
 		u.CPU += time.Duration(n) * 10 * time.Millisecond
 	}
-	u.RSS, err = resident(pid)
+	u.RSS, u.Private, err = resident(pid)
 	return u, err
 }
 
 // resident is the memory of a process; 0 where the system does not tell.
-func resident(pid int) (int64, error) {
+func resident(pid int) (all, private int64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if os.IsNotExist(err) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
+		return 0, 0, nil
 	}
 	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "VmRSS:" {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
-			return kb << 10, err
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "VmRSS:" && f[0] != "RssAnon:" {
+			continue
+		}
+		kb, err := strconv.ParseInt(f[1], 10, 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("contest: /proc/%d/status: %w", pid, err)
+		}
+		if f[0] == "VmRSS:" {
+			all = kb << 10
+		} else {
+			private = kb << 10
 		}
 	}
-	return 0, nil
+	return all, private, err
+}
+
+// Expvar reads what a Go process publishes of its allocations at an address.
+func Expvar(ctx context.Context, addr string) (mallocs, bytes uint64, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/debug/vars", nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer resp.Body.Close()
+	var vars struct {
+		Memstats struct{ Mallocs, TotalAlloc uint64 }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&vars); err != nil {
+		return 0, 0, fmt.Errorf("contest: http://%s/debug/vars: %w", addr, err)
+	}
+	return vars.Memstats.Mallocs, vars.Memstats.TotalAlloc, nil
 }
