@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,10 @@ type bench struct {
 	quick []string
 	// more are arguments for a machine that is large enough. nil: none.
 	more func(machine) []string
-	test bool // go test -bench, instead of a program
+	// read takes the result from what go test -bench printed. nil: it is a program.
+	read func(out string) (json.RawMessage, error)
+	// of is the package of go test, in the folder in; empty: the name, here.
+	of, in string
 }
 
 // benches are all, in the order in which they run.
@@ -29,7 +33,9 @@ func benches() []bench {
 	return []bench{
 		{name: "overhead", what: "a 1 KiB echo against bare grpc-go, net/http and peers", quick: []string{"-quick"}},
 		{name: "telemetry", what: "what metrics and traces add to a call", quick: []string{"-rounds", "7"}},
-		{name: "pick", what: "one pick by peak EWMA", test: true,
+		{name: "meter", what: "metrics and unsampled traces of one call and its attempt, without a network", read: meters, of: "./mesh", in: "..",
+			args: []string{"-bench", "^Benchmark(Metrics|Unsampled)$", "-benchmem", "-run", "^$", "-count", "5"}},
+		{name: "pick", what: "one pick by peak EWMA", read: picks,
 			args:  []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "1s"},
 			quick: []string{"-bench", "^BenchmarkPick$/peak_ewma", "-benchmem", "-run", "^$", "-benchtime", "200ms"}},
 		{name: "scale", what: "10,000 and 100,000 endpoints"},
@@ -90,20 +96,20 @@ func (o *options) one(ctx context.Context, b bench, m machine) outcome {
 		return got
 	}
 	var out, problems bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = o.dir, &out, &problems
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(o.dir, b.in), &out, &problems
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Run(); err != nil {
-		if text, line, none := split(out.String()); none == nil && !b.test {
+		if text, line, none := split(out.String()); none == nil && b.read == nil {
 			got.Text, got.Line, got.Failed = text, line, last(err.Error()+": "+problems.String(), 400)
 			return got
 		}
 		got.NotRun = fmt.Sprintf("%v: %s", errors.Join(err, ctx.Err()), last(problems.String(), 400))
 		return got
 	}
-	if b.test {
+	if b.read != nil {
 		got.Text = strings.TrimSpace(out.String())
-		got.Line, err = picks(out.String())
+		got.Line, err = b.read(out.String())
 	} else {
 		got.Text, got.Line, err = split(out.String())
 	}
@@ -115,9 +121,12 @@ func (o *options) one(ctx context.Context, b bench, m machine) outcome {
 
 // command builds a benchmark, for a program that is run by go run gets no interrupt.
 func (o *options) command(ctx context.Context, b bench, args []string, got *outcome) (*exec.Cmd, error) {
-	if b.test {
-		got.Command = "go test " + quoted(args) + " ./" + b.name
-		return exec.CommandContext(ctx, "go", append(append([]string{"test"}, args...), "./"+b.name)...), nil
+	if b.read != nil {
+		args = append(append([]string{"test"}, args...), cmp.Or(b.of, "./"+b.name))
+		if got.Command = "go " + quoted(args); b.in != "" {
+			got.Command = "(cd " + b.in + " && " + got.Command + ")"
+		}
+		return exec.CommandContext(ctx, "go", args...), nil
 	}
 	got.Command = strings.TrimSpace("go run ./" + b.name + " " + quoted(args))
 	cache, err := os.UserCacheDir()
@@ -136,7 +145,7 @@ func (o *options) command(ctx context.Context, b bench, args []string, got *outc
 func quoted(args []string) string {
 	list := make([]string, len(args))
 	for i, a := range args {
-		if list[i] = a; strings.ContainsAny(a, "$^*| ") {
+		if list[i] = a; strings.ContainsAny(a, "$^*|() ") {
 			list[i] = "'" + a + "'"
 		}
 	}

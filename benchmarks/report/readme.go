@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -55,8 +56,11 @@ func (r *results) table() string {
 	b.WriteString("| command | what | result |\n|---|---|---|\n")
 	for _, bench := range benches() {
 		command := "go run ./" + bench.name
-		if bench.test {
-			command = "go test -bench . ./" + bench.name
+		if bench.read != nil {
+			command = "go test -bench . " + cmp.Or(bench.of, "./"+bench.name)
+			if bench.in != "" {
+				command = "cd " + bench.in + " && " + command
+			}
 		}
 		result := "not run"
 		for _, o := range r.Outcomes {

@@ -20,6 +20,8 @@ func (r *results) sentence(name string) string {
 		return r.overhead()
 	case "pick":
 		return r.picked()
+	case "meter":
+		return r.meter()
 	case "telemetry":
 		return r.telemetry()
 	case "drills":

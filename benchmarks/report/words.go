@@ -30,7 +30,21 @@ func (r *results) telemetry() string {
 		}
 		parts = append(parts, fmt.Sprintf("%s: %s, %+.1f allocations", name, took, round(a.Allocs)))
 	}
-	return strings.Join(parts, "; ") + "; what the code costs without a network: `BenchmarkMetrics` and `BenchmarkUnsampled` of `mesh`"
+	return strings.Join(parts, "; ")
+}
+
+func (r *results) meter() string {
+	var m struct {
+		Costs map[string]struct{ NS, Allocs float64 } `json:"costs"`
+	}
+	if !r.get("meter", &m) {
+		return "not run"
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m.Costs)) {
+		parts = append(parts, fmt.Sprintf("%s: %.0f ns, %.0f allocations", name, m.Costs[name].NS, m.Costs[name].Allocs))
+	}
+	return strings.Join(parts, "; ") + "; the traces' cost contains that of the metrics of the call"
 }
 
 // round keeps a tenth, and no -0.
