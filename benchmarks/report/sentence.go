@@ -62,7 +62,7 @@ func (r *results) sentence(name string) string {
 	case "fintrust":
 		spread := ""
 		if f("seeds") > 1 {
-			spread = fmt.Sprintf(" (%.1f to %.1f over %.0f seeds; at most %.1f is possible)", f("goodput_ratio_min"), f("goodput_ratio_max"), f("seeds"), f("goodput_ratio_ceiling"))
+			spread = fmt.Sprintf(" (%.1f to %.1f over %.0f seeds; without a failure the middle one would be %.1f)", f("goodput_ratio_min"), f("goodput_ratio_max"), f("seeds"), f("goodput_ratio_ceiling"))
 		}
 		return fmt.Sprintf("mean latency %.0f %% less than naive round robin, goodput in the brown-out %.1f times its%s; with attempts limited %.0f %% and %.1f times",
 			100*(1-f("latency_ratio")), f("goodput_ratio"), spread, 100*(1-f("latency_ratio_limited")), f("goodput_ratio_limited"))

@@ -1,7 +1,8 @@
 // Telemetry measures what the mesh's metrics and traces add to a unary gRPC call: the
 // same call, of one attempt, through one pair of members that measure nothing, one with
 // metrics, one whose caller alone has metrics, one with metrics and traces of which none
-// is sampled, one with 1 % of traces, and one within a trace that is not sampled.
+// is sampled, one with 1 % of traces, and one within a trace that is not sampled. The last
+// one measures nothing and sends the header of such a trace: that is gRPC's part of it.
 //
 //	go run ./telemetry [-rounds 25] [-slice 200ms]
 //

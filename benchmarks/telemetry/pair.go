@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/weft-mesh/weft/mesh"
 )
@@ -34,6 +35,8 @@ var modes = []mode{
 	{name: "one percent", metrics: true, traces: 0.01, parent: context.Background()},
 	{name: "unsampled parent", metrics: true, traces: 0.01, parent: trace.ContextWithSpanContext(context.Background(),
 		trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))},
+	{name: "a header alone", parent: metadata.AppendToOutgoingContext(context.Background(),
+		"traceparent", "00-01000000000000000000000000000000-0100000000000000-00")},
 }
 
 func (m mode) config(service string, e *mesh.Embedded) mesh.Config {
