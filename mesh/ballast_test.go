@@ -79,7 +79,7 @@ func TestBallast(t *testing.T) {
 		from  Origin
 	}{
 		"default":       {nil, 4 << 20, FromDefault},
-		"large":         {[]string{"WEFT_HEAP_BALLAST=256MiB"}, 256 << 20, FromEnvironment},
+		"large":         {[]string{"WEFT_HEAP_BALLAST=64MiB"}, 64 << 20, FromEnvironment},
 		"off":           {[]string{"WEFT_HEAP_BALLAST=off"}, 0, FromEnvironment},
 		"GOGC":          {[]string{"GOGC=90"}, 0, FromDefault},
 		"GOMEMLIMIT":    {[]string{"GOMEMLIMIT=1GiB"}, 0, FromDefault},
