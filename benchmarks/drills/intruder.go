@@ -25,8 +25,10 @@ const intrusion = 1 << 30
 
 func (s *stage) service() string { return "drill-" + s.name }
 
-// forbid writes the intention, to the first datacenter: the others copy it.
-func (s *stage) forbid() error {
+// forbid writes the intention, to the first datacenter, and waits until the others have
+// copied it, which takes a new federation seconds at times: until then their endpoints
+// allow it, for that is what their Consul says.
+func (s *stage) forbid(ctx context.Context) error {
 	entries := s.agents[0].Client().ConfigEntries()
 	for _, e := range []api.ConfigEntry{
 		&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: s.service(), Protocol: "grpc"},
@@ -39,6 +41,21 @@ func (s *stage) forbid() error {
 	} {
 		if _, _, err := entries.Set(e, nil); err != nil {
 			return fmt.Errorf("%s: %w", e.GetKind(), err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	match := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{s.service()}}
+	for i, a := range s.agents {
+		for {
+			found, _, err := a.Client().Connect().IntentionMatch(match, (&api.QueryOptions{}).WithContext(ctx))
+			if err == nil && len(found[s.service()]) > 0 {
+				break
+			}
+			if ctx.Err() != nil {
+				return fmt.Errorf("datacenter %s has no copy of the intention after a minute: %w", clouds[i], errors.Join(err, ctx.Err()))
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
 	return nil

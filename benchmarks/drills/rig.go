@@ -57,7 +57,7 @@ var clouds = []string{"aws", "azure", "gcp"}
 // the first.
 func newStage(ctx context.Context, name string, agents []*consultest.Agent, n, perCloud int, forwarded bool, policy mesh.ServicePolicy) (*stage, error) {
 	s := &stage{ctx: ctx, name: name, agents: agents, ledger: drill.NewLedger(), intrusions: drill.NewLedger(), names: map[string]string{}, files: openFiles(), routines: runtime.NumGoroutine()}
-	if err := s.forbid(); err != nil {
+	if err := s.forbid(ctx); err != nil {
 		return s, err
 	}
 	var wg sync.WaitGroup
