@@ -140,7 +140,7 @@ type Config struct {
 	// HeapBallast is how many bytes the collector counts as in use on top of what is. They
 	// are never touched and so take no memory, but the heap may grow by as much more between
 	// two collections, and that is memory: a service with a small heap, which Go collects
-	// whenever it has grown to 4 MiB, spends a quarter less of its processor time. It makes
+	// whenever it has grown to 4 MiB, spends a fifth less of its processor time. It makes
 	// no difference to one with hundreds of megabytes. One process has one, the largest that
 	// its members ask for. 0: WEFT_HEAP_BALLAST, or 4 MiB, and none where GOGC or a memory
 	// limit is set; negative: none; at most 1 GiB. It is the ballast of
