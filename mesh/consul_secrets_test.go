@@ -210,7 +210,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		t.Errorf("a forged token is accepted: %v, %d", err, code)
 	}
 	for _, m := range []*mesh.Mesh{m, server.m} {
-		s.show(m.Settings(), m.Status(), m.Federation(), m.Routes(), m.Authorizer().Problems(), m)
+		s.show(m.Settings(), m.Status(), m.Federation(), m.Routes(), m.Authorizer().Problems())
 		if err := m.PrintConfig(s.seen); err != nil {
 			t.Error(err)
 		}
@@ -220,6 +220,8 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if metrics, spans := s.measured(); metrics < 5 || spans < 5 {
 		t.Errorf("%d metrics and %d spans: the test sees nothing", metrics, spans)
 	}
+	leave(t, m) // fmt reads what goroutines write to
+	s.show(m)
 
 	s.seen.mu.Lock()
 	text := s.seen.buf.String()
@@ -266,13 +268,20 @@ func (s *secrets) keyOnDisk(dir string) {
 // sources shows each kind of identity, and what it was made of.
 func (s *secrets) sources() {
 	t := s.t
-	shown := func(name string, src security.Source, more ...any) {
+	shown := func(name string, src interface {
+		security.Source
+		Close() error
+	}, more ...any) {
 		svid, err := src.GetX509SVID()
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.known.Key(t, "the key by "+name, svid.PrivateKey)
 		_, err = src.GetX509BundleForTrustDomain(testpki.New(t, "unknown.example").TrustDomain)
+		// Closed, because fmt reads what goroutines write to.
+		if err := src.Close(); err != nil {
+			t.Fatal(err)
+		}
 		s.show(append(more, src, fmt.Sprint(err))...)
 		if st, ok := src.(interface{ Status() security.Status }); ok {
 			s.show(st.Status())
