@@ -2,25 +2,22 @@ package main
 
 import (
 	"context"
-	"net"
 	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/weft-mesh/weft/benchmarks/internal/contest"
-	"github.com/weft-mesh/weft/benchmarks/internal/identity"
+	"github.com/weft-mesh/weft/benchmarks/internal/stock"
 )
 
 // contenders are those of this program.
 func contenders() []contest.Contender {
 	return []contest.Contender{
-		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: bareServe(), Dial: bareDial()},
-		withBallast(contest.Contender{Name: tuned, About: "bare with weft's heap ballast, workers, windows and no retries, which a user of grpc-go could have", Serve: bareServe(
+		{Name: "bare", About: "grpc-go with mutual TLS, nothing else", Serve: stock.Serve(), Dial: stock.Dial()},
+		withBallast(contest.Contender{Name: tuned, About: "bare with weft's heap ballast, workers, windows and no retries, which a user of grpc-go could have", Serve: stock.Serve(
 			grpc.NumStreamWorkers(64), grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(8<<20),
-		), Dial: bareDial(
+		), Dial: stock.Dial(
 			grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(8<<20), grpc.WithDisableRetry(),
 		)}),
 		{Name: "weft", About: strings.Join(on(), ", "), Serve: weftServe(switchOn), Dial: weftDial(switchOn)},
@@ -45,32 +42,7 @@ const (
 	ballast   = ", ballast"
 )
 
-func bareServe(opts ...grpc.ServerOption) func(context.Context, string) (*contest.Server, error) {
-	return func(_ context.Context, dir string) (*contest.Server, error) {
-		id, cfg, err := identity.OpenTLS(dir, "echo", true)
-		if err != nil {
-			return nil, err
-		}
-		s, err := stockServer(append(opts[:len(opts):len(opts)], grpc.Creds(credentials.NewTLS(cfg)))...)
-		return closing(s, id), err
-	}
-}
-
-func bareDial(opts ...grpc.DialOption) func(context.Context, string, string) (*contest.Client, error) {
-	return func(_ context.Context, dir, addr string) (*contest.Client, error) {
-		id, cfg, err := identity.OpenTLS(dir, "client", false)
-		if err != nil {
-			return nil, err
-		}
-		conn, err := grpc.NewClient("passthrough:///"+addr, append(opts[:len(opts):len(opts)], grpc.WithTransportCredentials(credentials.NewTLS(cfg)))...)
-		if err != nil {
-			return nil, err
-		}
-		return contest.GRPC(conn, func() error { id.Close(); return conn.Close() }), nil
-	}
-}
-
-func plainServe(context.Context, string) (*contest.Server, error) { return stockServer() }
+func plainServe(context.Context, string) (*contest.Server, error) { return stock.Server() }
 
 func plainDial(_ context.Context, _, addr string) (*contest.Client, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -78,26 +50,4 @@ func plainDial(_ context.Context, _, addr string) (*contest.Client, error) {
 		return nil, err
 	}
 	return contest.GRPC(conn, conn.Close), nil
-}
-
-// stockServer is grpc-go's.
-func stockServer(opts ...grpc.ServerOption) (*contest.Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	srv := grpc.NewServer(opts...)
-	grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	return &contest.Server{Addr: l.Addr().String(), Close: func() error { srv.Stop(); return <-served }}, nil
-}
-
-// closing has a server end its identity too.
-func closing(s *contest.Server, id *identity.Identity) *contest.Server {
-	if s != nil {
-		end := s.Close
-		s.Close = func() error { id.Close(); return end() }
-	}
-	return s
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 	"github.com/weft-mesh/weft/benchmarks/internal/identity"
+	"github.com/weft-mesh/weft/benchmarks/internal/stock"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -48,7 +49,7 @@ func httpServe(two bool) func(context.Context, string) (*contest.Server, error) 
 			ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 		served := make(chan error, 1)
 		go func() { served <- srv.ServeTLS(l, "", "") }()
-		return closing(&contest.Server{Addr: l.Addr().String(), Close: func() error {
+		return stock.Closing(&contest.Server{Addr: l.Addr().String(), Close: func() error {
 			err := srv.Close()
 			if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 				err = errors.Join(err, e)

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/retry"
@@ -16,15 +15,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/stats"
 
 	"github.com/weft-mesh/weft/benchmarks/internal/contest"
 	"github.com/weft-mesh/weft/benchmarks/internal/identity"
+	"github.com/weft-mesh/weft/benchmarks/internal/stock"
 )
 
 func main() {
-	contest.Peer(contest.Contender{Name: "handmade", Serve: serve, Dial: dial,
+	contest.Peer(contest.Contender{Name: "handmade", Serve: stock.Serve(grpc.StatsHandler(telemetry(otelgrpc.NewServerHandler))), Dial: dial,
 		About: "grpc-go with mutual TLS, round_robin, otelgrpc with metrics and 1 % of traces on both sides, go-grpc-middleware retry, gobreaker"})
 }
 
@@ -35,22 +34,6 @@ func telemetry(handler func(...otelgrpc.Option) stats.Handler) stats.Handler {
 		otelgrpc.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.01))))),
 		otelgrpc.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))),
 	)
-}
-
-func serve(_ context.Context, dir string) (*contest.Server, error) {
-	id, cfg, err := identity.OpenTLS(dir, "echo", true)
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(cfg)), grpc.StatsHandler(telemetry(otelgrpc.NewServerHandler)))
-	grpc_testing.RegisterTestServiceServer(srv, contest.Echo{})
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	return &contest.Server{Addr: l.Addr().String(), Close: func() error { id.Close(); srv.Stop(); return <-served }}, nil
 }
 
 func dial(_ context.Context, dir, addr string) (*contest.Client, error) {
