@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/resilience"
 	"github.com/weft-mesh/weft/resolver"
 )
 
@@ -219,12 +220,16 @@ func FuzzChaos(f *testing.F) {
 }
 
 func FuzzSample(f *testing.F) {
-	f.Add(uint64(0), uint32(0), uint32(1), true)
-	f.Add(uint64(math.MaxUint64), uint32(math.MaxUint32), uint32(math.MaxUint16), false)
-	f.Fuzz(func(t *testing.T, word uint64, now, sample uint32, success bool) {
+	f.Add(uint64(0), uint32(0), uint32(1), true, false)
+	f.Add(uint64(math.MaxUint64), uint32(math.MaxUint32), uint32(math.MaxUint16), false, true)
+	f.Fuzz(func(t *testing.T, word uint64, now, sample uint32, success, silent bool) {
 		sample = max(1, sample&math.MaxUint16)
 		inv := inverseDecay(defaultDecay)
-		v := next(word, now, sample, success, inv)
+		o := resilience.Outcome{Class: resilience.Failure, Silent: silent}
+		if success {
+			o = resilience.Outcome{Class: resilience.Success}
+		}
+		v := next(word, now, sample, o, inv)
 		_, was, failed := unpack(word)
 		_, latency, failures := unpack(v)
 		if !success && (latency < was || latency != 0 && was == 0) {

@@ -24,14 +24,18 @@ import (
 // eighth, and time lowers it with the same decay. The share costs 12·share²
 // doublings: 1 % of failures are nearly free, 50 % cost a factor of 8, a node
 // that only fails costs 4096 times as much. A refusal to take load (Throttled)
-// counts as a failure here: the load should go elsewhere.
+// counts as a failure here: the load should go elsewhere. Silence (see
+// resilience.OutlierHost.Silent) raises the share by half of what is missing: it
+// is noticed once for each time that a caller waits, not for each answer, and
+// costs that caller all of it.
 
 const (
 	tickShift = 16        // a tick is 65.5 µs; 32 bits of them last 78 hours
 	fixed     = 1 << 10   // one doubling
 	deadBand  = fixed / 4 // latencies within a factor of 1.19 are equal
 	penalty   = 12 * fixed
-	decaySize = 1024 // entries of the table of exp(-x/64)
+	failing   = fixed // a cost of failures from which on others are looked for
+	decaySize = 1024  // entries of the table of exp(-x/64)
 )
 
 // defaultDecay is the time constant of the EWMA. A node that was 50 times slower than
@@ -99,7 +103,7 @@ func (l *Load) done(start, end int64, o resilience.Outcome, inv float32) {
 	sample := uint32(max(1, lg(uint64(max(1, end-start)))))
 	for {
 		old := l.ewma.Load()
-		v := next(old, now, sample, o.Class == resilience.Success, inv)
+		v := next(old, now, sample, o, inv)
 		if v == old || l.ewma.CompareAndSwap(old, v) {
 			return
 		}
@@ -109,7 +113,8 @@ func (l *Load) done(start, end int64, o resilience.Outcome, inv float32) {
 // next is the word after a sample. Between steps of decay/64 only peaks and
 // failures change it: a busy node does not write at each success, and each step
 // is large enough for the latency's 10 bits.
-func next(old uint64, now, sample uint32, success bool, inv float32) uint64 {
+func next(old uint64, now, sample uint32, o resilience.Outcome, inv float32) uint64 {
+	success := o.Class == resilience.Success
 	stamp, latency, failures := unpack(old)
 	dt := age(now, stamp)
 	w := float32(1)
@@ -121,9 +126,12 @@ func next(old uint64, now, sample uint32, success bool, inv float32) uint64 {
 		stamp = now
 	}
 	failures = uint32(float32(failures) * w)
-	if success {
+	switch {
+	case success:
 		failures -= (failures + 7) / 8
-	} else {
+	case o.Silent:
+		failures += (math.MaxUint16 - failures) / 2
+	default:
 		failures += (math.MaxUint16 - failures) / 8
 	}
 	switch {

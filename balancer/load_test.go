@@ -94,6 +94,51 @@ func TestFastFailureAttractsNothing(t *testing.T) {
 	}
 }
 
+// Two of six have fallen silent. Two silences each are enough that no pair of them
+// costs a call, as one pair in fifteen would; while all are silent, all are used.
+func TestSilentPairCostsNothing(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []Policy{PeakEWMA{}, LeastRequest{}} {
+		r := newRig(t, Config{Policy: policy})
+		r.Update(snapshotOf(eps(aws, "a", 6)))
+		r.connectAll()
+		nodes := r.open()
+		r.cfg.Store.clock.tick.Store(tickOf(int64(time.Second)))
+		mute := func(nodes []*Node) {
+			for range 2 * len(nodes) {
+				n := nodes[0]
+				nodes = append(nodes[1:], n)
+				n.begin()
+				n.load.done(int64(time.Second), int64(time.Second), resilience.Outcome{Class: resilience.Failure, Silent: true}, n.invDecay)
+			}
+		}
+		picks := func() map[*Node]int {
+			counts := map[*Node]int{}
+			for range 10000 {
+				n, err := r.Pick(&Call{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				n.undo()
+				counts[n]++
+			}
+			return counts
+		}
+		mute(nodes[:2:2])
+		counts := picks()
+		if n := counts[nodes[0]] + counts[nodes[1]]; n > 10 {
+			t.Errorf("%T: %d of 10000 picks went to the silent nodes", policy, n)
+		}
+		mute(nodes[2:])
+		counts = picks()
+		for _, n := range nodes {
+			if counts[n] == 0 {
+				t.Errorf("%T: %s is not used, while all are silent", policy, n.ID)
+			}
+		}
+	}
+}
+
 // One of six is slow by half a second: less than a third of its fair share in
 // 10 s, and most of it again within 30 s of the repair.
 func TestSlowNode(t *testing.T) {

@@ -109,7 +109,7 @@ func (n *Node) done(start int64, o resilience.Outcome) (now int64) {
 	now = Now()
 	if mute := n.saw(o, time.Duration(now-start)); mute {
 		// Load goes elsewhere, as from a failure. The caller's deadline is no latency.
-		o, start = resilience.Outcome{Class: resilience.Failure}, now
+		o, start = resilience.Outcome{Class: resilience.Failure, Silent: true}, now
 	}
 	n.load.done(start, now, o, n.invDecay)
 	return now
