@@ -17,19 +17,23 @@ MAX_DIRECT_DEPS := 18
 # Modules beside the main one that hold packages of ours.
 NESTED := $(patsubst %/go.mod,%,$(wildcard benchmarks/go.mod mesh/export/go.mod examples/observability/go.mod))
 STATICCHECK := bin/staticcheck
+# Packages of the main module with counts that only hold without the race detector.
+COUNTED := $(patsubst %/norace_test.go,./%,$(wildcard */norace_test.go */*/norace_test.go))
 
 .PHONY: help
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: lint build consul ## Everything that must pass: lint, build, all tests with -race.
+test: lint consul ## Everything that must pass: lint, allocation counts, all tests with -race.
+	@echo '== test: allocation counts, without the race detector'
+	$(GO) test -run Alloc -shuffle=on -timeout $(TIMEOUT) $(COUNTED)
 	@echo '== test: every package, race detector on, random order'
 	$(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...
 	@for m in $(NESTED); do echo "== test: $$m"; (cd $$m && $(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...); done
 
 .PHONY: build
-build: ## Build every package, the examples included.
+build: ## Build and link every program; test compiles them all and links those it runs.
 	@echo '== build'
 	$(GO) build ./...
 	@for m in $(NESTED); do echo "== build: $$m"; (cd $$m && $(GO) build -o /dev/null ./...); done

@@ -18,6 +18,7 @@ var rules = []rule{
 	{"no sleeping tests", noSleep},
 	{"what is measured does not follow the wall clock", monotonic},
 	{"no skipped tests", noSkip},
+	{"what the race detector leaves out is run without it", counted},
 	{"only the caller's logger", ownLogger},
 	{"no shared state", noGlobals},
 	{"goroutine leak checks", leakCheck},
@@ -94,6 +95,9 @@ func TestRulesFind(t *testing.T) {
 		{"sleep in a bubble", noSleep, map[string]string{"mesh/a_test.go": "package mesh\nimport (\n\"time\"\n_ \"testing/synctest\"\n)\nfunc f() { time.Sleep(1) }"}, ""},
 
 		{"skip", noSkip, map[string]string{"mesh/a_test.go": "package mesh\nfunc f() { t.Skip() }"}, "mesh/a_test.go:2: t.Skip"},
+		{"not under the race detector", counted, map[string]string{"mesh/a_test.go": "package mesh\nfunc TestA() {\nif raceEnabled {}\n}"}, "mesh/a_test.go:3: TestA asks for raceEnabled"},
+		{"count", counted, map[string]string{"mesh/a_test.go": "package mesh\nconst raceEnabled = false\nfunc TestAllocA() {\nif raceEnabled {}\n}"}, ""},
+
 		{"log", ownLogger, map[string]string{"mesh/a.go": "package mesh\nimport \"log\""}, "mesh/a.go:2: package log"},
 		{"print", ownLogger, map[string]string{"mesh/a.go": "package mesh\nfunc f() { fmt.Println() }"}, "mesh/a.go:2: fmt.Println"},
 		{"print in a program", ownLogger, map[string]string{"examples/a/a.go": "package main\nfunc f() { fmt.Println() }"}, ""},

@@ -27,6 +27,29 @@ func noSkip(t *tree) (found []string) {
 	return found
 }
 
+// counted: a test that the race detector turns off is run without it by make test,
+// which finds such tests by their names.
+func counted(t *tree) (found []string) {
+	for _, f := range t.files {
+		if !f.ours() || !f.test() {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || strings.Contains(fn.Name.Name, "Alloc") {
+				continue
+			}
+			ast.Inspect(fn, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok && id.Name == "raceEnabled" {
+					found = append(found, f.at(n.Pos(), "%s asks for raceEnabled: name it …Alloc…, or make test never runs what it leaves out", fn.Name.Name))
+				}
+				return true
+			})
+		}
+	}
+	return found
+}
+
 // speaking are functions that write where the caller cannot turn them off.
 var speaking = map[string][]string{
 	"fmt":  {"Print", "Printf", "Println"},
