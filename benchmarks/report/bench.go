@@ -24,7 +24,8 @@ type bench struct {
 	more func(machine) []string
 	// read takes the result from what go test -bench printed. nil: it is a program.
 	read func(out string) (json.RawMessage, error)
-	// of is the package of go test, in the folder in; empty: the name, here.
+	// of is the package of the program or of go test, in the folder in; empty: the
+	// name, here.
 	of, in string
 }
 
@@ -32,6 +33,9 @@ type bench struct {
 func benches() []bench {
 	return []bench{
 		{name: "overhead", what: "a 1 KiB echo against bare grpc-go, net/http and peers", quick: []string{"-quick"}},
+		{name: "openloop", what: "the same at 4,000 calls per second, begun whatever becomes of those before", of: "./overhead",
+			args:  []string{"-rate", "4000", "-callers", "32", "-loads", "unary"},
+			quick: []string{"-rate", "4000", "-callers", "32", "-loads", "unary", "-quick", "-peers", "none"}},
 		{name: "telemetry", what: "what metrics and traces add to a call", quick: []string{"-rounds", "7"}},
 		{name: "meter", what: "metrics and unsampled traces of one call and its attempt, without a network", read: meters, of: "./mesh", in: "..",
 			args: []string{"-bench", "^Benchmark(Metrics|Unsampled)$", "-benchmem", "-run", "^$", "-count", "5"}},
@@ -121,20 +125,21 @@ func (o *options) one(ctx context.Context, b bench, m machine) outcome {
 
 // command builds a benchmark, for a program that is run by go run gets no interrupt.
 func (o *options) command(ctx context.Context, b bench, args []string, got *outcome) (*exec.Cmd, error) {
+	of := cmp.Or(b.of, "./"+b.name)
 	if b.read != nil {
-		args = append(append([]string{"test"}, args...), cmp.Or(b.of, "./"+b.name))
+		args = append(append([]string{"test"}, args...), of)
 		if got.Command = "go " + quoted(args); b.in != "" {
 			got.Command = "(cd " + b.in + " && " + got.Command + ")"
 		}
 		return exec.CommandContext(ctx, "go", args...), nil
 	}
-	got.Command = strings.TrimSpace("go run ./" + b.name + " " + quoted(args))
+	got.Command = strings.TrimSpace("go run " + of + " " + quoted(args))
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
 	}
-	exe := filepath.Join(cache, "weft", "benchmarks", b.name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", exe, "./"+b.name)
+	exe := filepath.Join(cache, "weft", "benchmarks", filepath.Base(of))
+	build := exec.CommandContext(ctx, "go", "build", "-o", exe, of)
 	build.Dir = o.dir
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w: %s", err, last(string(out), 400))

@@ -63,6 +63,7 @@ type row struct {
 	Callers    int     `json:"callers"`
 	Name       string  `json:"name"`
 	Ratio      float64 `json:"ratio"`
+	P99        float64 `json:"p99_us"`
 	Allocs     float64 `json:"allocs"`
 	CPUPer1000 float64 `json:"cpu_ms_per_1000"`
 	RSS        float64 `json:"rss_mb"`
@@ -94,6 +95,13 @@ func (r *results) plots() (list []plot) {
 				list = append(list, one)
 			}
 		}
+	}
+	if o.Rows = nil; r.get("openloop", &o) && len(o.Rows) > 0 {
+		one := plot{bench: "openloop", file: "openloop-p99.svg", title: "p99 at a fixed rate, from when a call was due", unit: " ms", format: "%.1f"}
+		for _, row := range o.Rows {
+			one.bars = append(one.bars, bar{row.Name, row.P99 / 1e3, row.Name == "weft"})
+		}
+		list = append(list, one)
 	}
 	var s struct {
 		P99   float64 `json:"p99_ms"`

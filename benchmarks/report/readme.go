@@ -55,12 +55,15 @@ func (r *results) table() string {
 	}
 	b.WriteString("| command | what | result |\n|---|---|---|\n")
 	for _, bench := range benches() {
-		command := "go run ./" + bench.name
+		of := cmp.Or(bench.of, "./"+bench.name)
+		command := "go run " + of
 		if bench.read != nil {
-			command = "go test -bench . " + cmp.Or(bench.of, "./"+bench.name)
+			command = "go test -bench . " + of
 			if bench.in != "" {
 				command = "cd " + bench.in + " && " + command
 			}
+		} else if bench.of != "" {
+			command += " " + quoted(bench.args)
 		}
 		result := "not run"
 		for _, o := range r.Outcomes {

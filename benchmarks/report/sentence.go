@@ -18,6 +18,8 @@ func (r *results) sentence(name string) string {
 	switch name {
 	case "overhead":
 		return r.overhead()
+	case "openloop":
+		return r.openloop()
 	case "pick":
 		return r.picked()
 	case "meter":
@@ -123,6 +125,25 @@ func (r *results) overhead() string {
 		parts = append(parts, "not run: "+strings.Join(left, ", "))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// openloop tells what a call took, and cost, at a rate that all can serve.
+func (r *results) openloop() string {
+	var o struct {
+		Rows []row `json:"rows"`
+	}
+	if !r.get("openloop", &o) || len(o.Rows) == 0 {
+		return "not run"
+	}
+	var parts []string
+	for _, row := range o.Rows {
+		name := row.Name
+		if name == "weft" {
+			name = "**weft**"
+		}
+		parts = append(parts, fmt.Sprintf("%s %.2g ms, %.0f µs", name, row.P99/1e3, row.CPUPer1000))
+	}
+	return "p99 from when a call was due, CPU of all processes per call: " + strings.Join(parts, "; ")
 }
 
 func (r *results) picked() string {
