@@ -16,10 +16,11 @@ import (
 	"github.com/weft-mesh/weft/resolver"
 )
 
-// newOutlier ejects for longer than a test takes on a slow machine.
-func newOutlier(t *testing.T) *resilience.Outlier {
+// newOutlier ejects for longer than a test takes on a slow machine, and tells when
+// it has.
+func newOutlier(t *testing.T, ejected *atomic.Bool) *resilience.Outlier {
 	t.Helper()
-	o, err := resilience.NewOutlier(resilience.OutlierConfig{BaseEjection: time.Hour})
+	o, err := resilience.NewOutlier(resilience.OutlierConfig{BaseEjection: time.Hour, OnEvent: func(resilience.OutlierEvent) { ejected.Store(true) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,11 +28,13 @@ func newOutlier(t *testing.T) *resilience.Outlier {
 	return o
 }
 
-// A server that fails every call at once is out after a handful, while many call;
-// the ejection happens on the goroutines of the calls.
+// A server that fails every call at once is out after a handful, while many call:
+// the ejection happens on the goroutine of the fifth failure, and no call that begins
+// after it fails.
 func TestGRPCOutlier(t *testing.T) {
 	t.Parallel()
-	o := newOutlier(t)
+	var ejected atomic.Bool
+	o := newOutlier(t, &ejected)
 	good := startBackend(t, "", nil, echo)
 	bad := startBackend(t, "", func(context.Context, string) (string, error) {
 		return "", status.Error(codes.Unavailable, "broken")
@@ -39,11 +42,15 @@ func TestGRPCOutlier(t *testing.T) {
 	state := endpoints(good.addr, bad.addr)
 	Attach(&state, &Config{Policy: RoundRobin{}, Store: &Store{}, Outlier: o})
 	cc := dial(t, newResolver(state))
-	var failed atomic.Int64
+	var before, after atomic.Int64
 	var calls sync.WaitGroup
 	for range 8 {
 		calls.Go(func() {
 			for range 100 {
+				failed := &before
+				if ejected.Load() {
+					failed = &after
+				}
 				if _, err := call(t.Context(), cc, "", grpc.WaitForReady(true)); err != nil {
 					failed.Add(1)
 				}
@@ -51,14 +58,14 @@ func TestGRPCOutlier(t *testing.T) {
 		})
 	}
 	calls.Wait()
-	if n := failed.Load(); n < 5 || n > 5+8 { // eight may be under way
-		t.Errorf("%d of 800 calls failed", n)
+	if before.Load() < 5 || after.Load() > 0 || !ejected.Load() {
+		t.Errorf("ejected: %v; of 800 calls %d failed that began before that, and %d after it", ejected.Load(), before.Load(), after.Load())
 	}
 }
 
 func TestHTTPOutlier(t *testing.T) {
 	t.Parallel()
-	o := newOutlier(t)
+	o := newOutlier(t, &atomic.Bool{})
 	good := site(t, true, func(http.ResponseWriter, *http.Request) {})
 	bad := site(t, true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	cat := shop(t,
