@@ -18,7 +18,7 @@ MAX_DIRECT_DEPS := 18
 NESTED := $(patsubst %/go.mod,%,$(wildcard benchmarks/go.mod mesh/export/go.mod examples/observability/go.mod))
 STATICCHECK := bin/staticcheck
 # Packages of the main module with counts that only hold without the race detector.
-COUNTED := $(patsubst %/norace_test.go,./%,$(wildcard */norace_test.go */*/norace_test.go))
+COUNTED := $(patsubst %/norace_test.go,%,$(shell find . -name norace_test.go))
 
 .PHONY: help
 help: ## List the targets.

@@ -1,8 +1,10 @@
 package balancer
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-mesh/weft/resilience"
@@ -137,6 +139,39 @@ func TestSilentPairCostsNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An attempt that its deadline ends, at an endpoint that answers nobody, counts half,
+// one at an endpoint that does answer counts nothing, and neither is a latency.
+func TestSilenceIsLoad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, err := resilience.NewOutlier(resilience.OutlierConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		r := newRig(t, Config{Outlier: o})
+		r.Update(snapshotOf(eps(aws, "a", 2)))
+		r.connectAll()
+		silent := resilience.Outcome{Class: resilience.Neutral, Silent: true}
+		for i, n := range r.open() {
+			start := Now()
+			n.begin()
+			if time.Sleep(time.Second); i == 0 {
+				n.begin()
+				n.Done(Now(), resilience.Outcome{Class: resilience.Success})
+			}
+			latency, _ := n.Load().Latency()
+			n.Done(start, silent)
+			if got, want := n.Load().FailureShare(), 0.5*float64(i); math.Abs(got-want) > 0.01 {
+				t.Errorf("node %d: a share of failures of %.3f, want %.1f", i, got, want)
+			}
+			if now, _ := n.Load().Latency(); now != latency {
+				t.Errorf("node %d: the latency went from %v to %v", i, latency, now)
+			}
+		}
+	})
 }
 
 // One of six is slow by half a second: less than a third of its fair share in

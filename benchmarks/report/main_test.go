@@ -20,7 +20,7 @@ func sample(t *testing.T) *results {
 		"overhead": `{"bench":"overhead","callers":32,"ratio":0.98,"allocs_bare":140.4,"allocs_weft":144.6,"ratio_tuned":1.01,
 			"peers":{"kratos":{"ratio":0.7,"allocs":190},"haproxy":{"not_run":"not installed"}},
 			"rows":[{"load":"unary","callers":32,"name":"bare","ratio":1},{"load":"unary","callers":32,"name":"weft","ratio":0.98},{"load":"http 2","callers":32,"name":"weft http 2","ratio":0.96}]}`,
-		"openloop": `{"bench":"overhead","callers":32,"rate":4000,"rows":[{"load":"unary","callers":32,"name":"bare","p99_us":1520,"cpu_ms_per_1000":101.2},{"load":"unary","callers":32,"name":"weft","p99_us":1210,"cpu_ms_per_1000":80.4}]}`,
+		"openloop": `{"bench":"overhead","callers":32,"rate":4000,"peers":{"haproxy":{"not_run":"not installed"},"kratos":{"ratio":1}},"rows":[{"load":"unary","callers":32,"name":"bare","p99_us":1520,"cpu_ms_per_1000":101.2},{"load":"unary","callers":32,"name":"weft","p99_us":1210,"cpu_ms_per_1000":80.4}]}`,
 		"slow":     `{"bench":"slow","p99_ms":110,"errors":0,"best_other":"p2c_ewma","best_other_p99_ms":122}`,
 		"fintrust": `{"bench":"fintrust","latency_ratio":0.32,"goodput_ratio":3.4,"mean_naive_ms":120,"mean_weft_ms":38,"goodput_naive":0.28,"goodput_weft":0.98}`,
 	} {
@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 	}
 	for file, wants := range map[string][]string{
 		filepath.Join(dir, "RESULTS.md"): {"**Not run**: no time", "**Not run**: it was not asked for", "```\n  printed\n```", "plots/overhead-rps.svg", "Machine: 2 cores of test"},
-		readme:                           {"before\n", "\nafter\n", "**weft 0.98** of bare", "kratos 0.70, 190.0", "not run: haproxy", "| `go run ./overhead -rate 4000 -callers 32 -loads unary` |", "bare 1.5 ms, 101 µs; **weft** 1.2 ms, 80 µs |", "weft by HTTP/2 0.96", "| not run: no time |", "| **failed**: 8 of 9 keep their promise; broken: D6 |", "| metrics: +90 ns (±12), +0.0 allocations; old: time not known, +0.0 allocations; one percent: below what this run can tell (±1200 ns), +0.7 allocations |", "| metrics: 62 ns, 0 allocations; unsampled: 70 ns, 1 allocations;", "68 % less", "| `go run ./scale` | 10,000 and 100,000 endpoints | not run |"},
+		readme:                           {"before\n", "\nafter\n", "**weft 0.98** of bare", "kratos 0.70, 190.0", "not run: haproxy", "| `go run ./overhead -rate 4000 -callers 32 -loads unary` |", "bare 1.5 ms, 101 µs; **weft** 1.2 ms, 80 µs; haproxy not run |", "weft by HTTP/2 0.96", "| not run: no time |", "| **failed**: 8 of 9 keep their promise; broken: D6 |", "| metrics: +90 ns (±12), +0.0 allocations; old: time not known, +0.0 allocations; one percent: below what this run can tell (±1200 ns), +0.7 allocations |", "| metrics: 62 ns, 0 allocations; unsampled: 70 ns, 1 allocations;", "68 % less", "| `go run ./scale` | 10,000 and 100,000 endpoints | not run |"},
 	} {
 		b, err := os.ReadFile(file)
 		if err != nil {

@@ -130,7 +130,10 @@ func (r *results) overhead() string {
 // openloop tells what a call took, and cost, at a rate that all can serve.
 func (r *results) openloop() string {
 	var o struct {
-		Rows []row `json:"rows"`
+		Rows  []row `json:"rows"`
+		Peers map[string]struct {
+			NotRun string `json:"not_run"`
+		} `json:"peers"`
 	}
 	if !r.get("openloop", &o) || len(o.Rows) == 0 {
 		return "not run"
@@ -142,6 +145,11 @@ func (r *results) openloop() string {
 			name = "**weft**"
 		}
 		parts = append(parts, fmt.Sprintf("%s %.2g ms, %.0f µs", name, row.P99/1e3, row.CPUPer1000))
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Peers)) {
+		if o.Peers[name].NotRun != "" {
+			parts = append(parts, name+" not run")
+		}
 	}
 	return "p99 from when a call was due, CPU of all processes per call: " + strings.Join(parts, "; ")
 }
