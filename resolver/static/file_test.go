@@ -88,7 +88,10 @@ func TestFileKeepsTheContract(t *testing.T) {
 			},
 			Break: func() {
 				replace(t, path, "services: {")
-				first(t, f, "other", func(s *resolver.Snapshot) bool { return s.State == resolver.Stale })
+				// Nobody has asked for it: it is stale if that is in time, and else unknown.
+				first(t, f, "other", func(s *resolver.Snapshot) bool {
+					return s.State == resolver.Stale || s.State == resolver.Unknown && s.Reason != nil
+				})
 			},
 			Heal: func() {
 				mu.Lock()
